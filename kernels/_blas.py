@@ -1,0 +1,128 @@
+"""scipy's BLAS as a symbol that Numba kernels can call, held to one thread while they do.
+
+Each thread of a kernel calls BLAS for a panel of its own, so there is one pool of threads. Two
+pools fight: OpenBLAS's threads spin for about 100 ms after a product, on the cores that the
+kernels want.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+import threadpoolctl
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import get_cython_function_address, intrinsic, overload
+
+from ._numba import inline
+
+
+def _bind() -> str | None:
+    """Give LLVM the addresses of sgemm and dgemm; the reason where that cannot be done."""
+    try:
+        for name in ("sgemm", "dgemm"):
+            address = get_cython_function_address("scipy.linalg.cython_blas", name)
+            llvmlite.binding.add_symbol(f"fastdl_{name}", address)
+    except (ImportError, ValueError, AttributeError) as error:
+        return f"scipy.linalg.cython_blas: {error}"
+    return None
+
+
+missing = _bind()  # why there is no BLAS, or None
+
+_sgemm = types.ExternalFunction("fastdl_sgemm", types.void(*[types.uintp] * 13))
+_dgemm = types.ExternalFunction("fastdl_dgemm", types.void(*[types.uintp] * 13))
+
+
+@intrinsic
+def _address(context: Any, value: Any) -> Any:
+    """The address of a copy of `value` on the stack: Fortran takes everything by reference."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(cgutils.alloca_once_value(builder, args[0]), ir.IntType(64))
+
+    return types.uintp(value), generate
+
+
+def _call(c: Any, *args: Any) -> None:
+    """Call the gemm of c's dtype. Only its compiled form, below, exists."""
+
+
+@overload(_call)
+def _call_overload(c, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, pc, ldc):
+    gemm = _sgemm if c.dtype == types.float32 else _dgemm
+
+    def call(c, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, pc, ldc):
+        gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, pc, ldc)
+
+    return call
+
+
+_NO, _YES = np.int8(ord("n")), np.int8(ord("t"))
+
+
+@inline
+def gemm(a, a_transposed, b, b_transposed, c, rows, columns, inner, a_at, b_at, c_at, accumulate):
+    """C[rows, columns] (+)= A[rows, inner] B[inner, columns], all row-major parts of a, b and c.
+
+    `a_at`, `b_at`, `c_at` say at which element of the array each part starts.
+    """
+    # Fortran reads a row-major matrix as its transpose, so C' = B' A' is what it is asked for.
+    size = c.itemsize
+    one = c.dtype.type(1)
+    _call(
+        c,
+        _address(_YES if b_transposed else _NO),
+        _address(_YES if a_transposed else _NO),
+        _address(np.int32(columns)),
+        _address(np.int32(rows)),
+        _address(np.int32(inner)),
+        _address(one),
+        b.ctypes.data + size * b_at,
+        _address(np.int32(max(1, b.shape[1]))),
+        a.ctypes.data + size * a_at,
+        _address(np.int32(max(1, a.shape[1]))),
+        _address(one if accumulate else c.dtype.type(0)),
+        c.ctypes.data + size * c_at,
+        _address(np.int32(max(1, c.shape[1]))),
+    )
+
+
+class _OneThread:
+    """While anyone is within it, scipy's BLAS has one thread; the last to leave gives back the rest."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within = 0
+        self._saved: list[tuple[Any, int]] = []
+
+    @functools.cached_property
+    def libraries(self) -> list[Any]:
+        """scipy's own BLAS library; every BLAS of the process where scipy uses the system's."""
+        found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+        own = [b for b in found if any("scipy" in part for part in Path(b.filepath).parts[-3:-1])]
+        return own or list(found)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._within == 0:
+                self._saved = [(library, library.get_num_threads()) for library in self.libraries]
+                for library in self.libraries:
+                    library.set_num_threads(1)
+            self._within += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                for library, threads in self._saved:
+                    library.set_num_threads(threads)
+
+
+one_thread = _OneThread()

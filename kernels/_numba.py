@@ -1,0 +1,148 @@
+"""How CPU kernels are compiled: shared options, a serial and a parallel twin, the thread layer.
+
+A kernel is one Python function that loops by `prange` over fixed pieces of its work and hands
+each piece, as contiguous slices, to a serial `chunk` that LLVM turns into vector code. The pieces
+depend on the shape alone, so the result has the same bits for every number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba import njit
+
+from ._cache import KernelCache
+
+# nnan and ninf are left out: with them LLVM may assume that no NaN or infinity exists, and
+# `isnan` counts none. reassoc, which lets a sum be vectorised, is asked for where it is wanted.
+FASTMATH = {"nsz", "arcp", "contract", "afn"}
+# The default error model puts a ZeroDivisionError branch into every division, and that branch
+# keeps a loop scalar.
+OPTIONS = {"error_model": "numpy", "nogil": True}
+
+CHUNK = 1 << 14  # elements an element-wise kernel hands to one chunk
+SMALL = 1 << 16  # elements below which a parallel region costs more than it saves
+
+inline = njit(fastmath=FASTMATH, **OPTIONS)  # a function of numbers; LLVM inlines it
+
+
+def chunk(function: Callable[..., Any] | None = None, *, reassociate: bool = False) -> Any:
+    """Compile a serial loop over contiguous slices."""
+    fastmath = FASTMATH | {"reassoc"} if reassociate else FASTMATH
+    decorate = njit(fastmath=fastmath, **OPTIONS)
+    return decorate if function is None else decorate(function)
+
+
+@inline
+def chunks(size):
+    """How many chunks `size` elements make."""
+    return (size + CHUNK - 1) // CHUNK
+
+
+@inline
+def cut(size, parts, part, unit):
+    """Bounds of piece `part` when `size` is cut in `parts`, as evenly as multiples of `unit` allow."""
+    units = (size + unit - 1) // unit
+    return min(size, units * part // parts * unit), min(size, units * (part + 1) // parts * unit)
+
+
+class _Threads:
+    """Which threads this process may use in a kernel. Found out at the first parallel kernel."""
+
+    def __init__(self) -> None:
+        self.count = int(numba.config.NUMBA_NUM_THREADS)
+        self.lock: threading.Lock | None = None
+        self._layer: str | None = None
+        # A child of fork has none of the parent's threads, and OpenMP ends it when it asks for them.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.count = 1
+
+    @property
+    def layer(self) -> str:
+        """Numba's threading layer: "omp", "tbb", "workqueue", or "none" where none loads."""
+        if self._layer is None:
+            from numba.np.ufunc.parallel import _launch_threads
+
+            try:
+                _launch_threads()
+                self._layer = numba.threading_layer()
+            except ValueError:
+                self._layer, self.count = "none", 1
+            if self._layer == "workqueue":  # aborts the process when two threads enter it
+                self.lock = threading.Lock()
+        return self._layer
+
+
+threads = _Threads()
+
+
+class Kernel:
+    """One source in two compilations: `serial`, and `parallel` for work beyond a threshold.
+
+    Calling it runs the twin that fits the arguments; `resolve` gives that twin's machine code for
+    arguments of exactly these types, which is what a recorded step calls from then on.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., None],
+        name: str,
+        threshold: float,
+        work: Callable[..., int],
+    ):
+        self.name = f"{function.__module__.split('.')[-2]}.{name}"
+        self.source = function
+        self.threshold = threshold
+        self.work = work
+        self.serial = self._compile(parallel=False)
+        self.parallel = self._compile(parallel=True) if threshold < float("inf") else self.serial
+
+    def _compile(self, parallel: bool) -> Any:
+        dispatcher = njit(fastmath=FASTMATH, parallel=parallel, **OPTIONS)(self.source)
+        dispatcher._cache = KernelCache(f"{self.name}.{'parallel' if parallel else 'serial'}")
+        return dispatcher
+
+    def twin(self, args: tuple[Any, ...]) -> Any:
+        """The compilation that fits this much work."""
+        if threads.count > 1 and self.work(*args) >= self.threshold and threads.layer != "none":
+            return self.parallel
+        return self.serial
+
+    def __call__(self, *args: Any) -> None:
+        self._run(self.twin(args), args)
+
+    def _run(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+        if function is self.parallel and threads.lock:
+            with threads.lock:
+                function(*args)
+        else:
+            function(*args)
+
+    def resolve(self, args: tuple[Any, ...]) -> Callable[..., None]:
+        """The compiled entry point for these arguments, past Numba's dispatcher."""
+        twin = self.twin(args)
+        if twin is self.parallel and threads.lock:
+            return self
+        signature = tuple(numba.typeof(a) for a in args)
+        if signature not in twin.overloads:
+            twin.compile(signature)
+        return twin.overloads[signature].entry_point
+
+
+def last_size(*args: Any) -> int:
+    """The usual measure of a kernel's work: the size of its last array, which is an output."""
+    return int(args[-1].size)
+
+
+def kernel(
+    *, name: str = "", threshold: float = SMALL, work: Callable[..., int] = last_size
+) -> Callable[[Callable[..., None]], Kernel]:
+    """Make a Kernel of a function; at `work(*args) >= threshold` it runs in parallel."""
+    return lambda function: Kernel(function, name or function.__name__, threshold, work)

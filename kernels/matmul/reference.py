@@ -1,0 +1,56 @@
+"""y = f(x w + b) and its gradients, in NumPy.
+
+x (n, k), w (k, m), b (m,) or (0,) for none, y (n, m). `accumulate` adds to what an output holds.
+The `_loops` names are the same kernels without BLAS; here they are the same functions.
+"""
+
+import numpy as np
+
+from ..activation import reference as activation
+
+
+def forward(x, w, b, slope, y):
+    np.matmul(x, w, out=y)
+    if b.size:
+        y += b
+
+
+def forward_relu(x, w, b, slope, y):
+    forward(x, w, b, slope, y)
+    activation.relu(y, slope, y)
+
+
+def forward_leaky_relu(x, w, b, slope, y):
+    forward(x, w, b, slope, y)
+    activation.leaky_relu(y, slope, y)
+
+
+def forward_sigmoid(x, w, b, slope, y):
+    forward(x, w, b, slope, y)
+    activation.sigmoid(y, slope, y)
+
+
+def forward_tanh(x, w, b, slope, y):
+    forward(x, w, b, slope, y)
+    activation.tanh(y, slope, y)
+
+
+def backward_input(dy, w, dx):
+    """dx = dy w'."""
+    np.matmul(dy, w.T, out=dx)
+
+
+def backward_weights(x, dy, accumulate, dw, db):
+    """dw = x' dy, and db = the sum of dy's rows unless db is (0,)."""
+    dw[...] = x.T @ dy + (dw if accumulate else 0)
+    if db.size:
+        db[...] = dy.sum(axis=0) + (db if accumulate else 0)
+
+
+forward_loops = forward
+forward_relu_loops = forward_relu
+forward_leaky_relu_loops = forward_leaky_relu
+forward_sigmoid_loops = forward_sigmoid
+forward_tanh_loops = forward_tanh
+backward_input_loops = backward_input
+backward_weights_loops = backward_weights
