@@ -27,13 +27,16 @@ OPTIONS = {"error_model": "numpy", "nogil": True}
 CHUNK = 1 << 14  # elements an element-wise kernel hands to one chunk
 SMALL = 1 << 16  # elements below which a parallel region costs more than it saves
 
-inline = njit(fastmath=FASTMATH, **OPTIONS)  # a function of numbers; LLVM inlines it
+# What only kernels call needs no entry from Python or C, and compiles in half the time without.
+_CALLEE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **OPTIONS}
+
+inline = njit(fastmath=FASTMATH, **_CALLEE)  # a function of numbers; LLVM inlines it
 
 
 def chunk(function: Callable[..., Any] | None = None, *, reassociate: bool = False) -> Any:
     """Compile a serial loop over contiguous slices."""
     fastmath = FASTMATH | {"reassoc"} if reassociate else FASTMATH
-    decorate = njit(fastmath=fastmath, **OPTIONS)
+    decorate = njit(fastmath=fastmath, **_CALLEE)
     return decorate if function is None else decorate(function)
 
 
@@ -105,7 +108,7 @@ class Kernel:
         self.parallel = self._compile(parallel=True) if threshold < float("inf") else self.serial
 
     def _compile(self, parallel: bool) -> Any:
-        dispatcher = njit(fastmath=FASTMATH, parallel=parallel, **OPTIONS)(self.source)
+        dispatcher = njit(fastmath=FASTMATH, parallel=parallel, no_cfunc_wrapper=True, **OPTIONS)(self.source)
         dispatcher._cache = KernelCache(f"{self.name}.{'parallel' if parallel else 'serial'}")
         return dispatcher
 

@@ -39,10 +39,11 @@ def _clear(x):
 
 
 @chunk
-def _column_sums(x, lo, hi, shift, total, squares):
-    """For columns lo..hi: a shift near the mean, and the sums of (x - shift) and (x - shift)^2."""
+def _column_sums(x, lo, hi, sums):
+    """For columns lo..hi: sums[0] = a shift near the mean, then the sums of (x - shift) and its square."""
     rows = x.shape[0]
     first = min(rows, FIRST)
+    shift, total, squares = sums[0, lo:hi], sums[1, lo:hi], sums[2, lo:hi]
     _clear(shift)
     _clear(total)
     _clear(squares)
@@ -50,15 +51,15 @@ def _column_sums(x, lo, hi, shift, total, squares):
         a = x[i, lo:hi]
         for j in range(a.size):
             shift[j] += a[j] / first
-    by_four = rows // 4 * 4
-    for i in range(0, by_four, 4):  # four rows at once: a quarter of the loads and stores of sums
-        a, b, c, d = x[i, lo:hi], x[i + 1, lo:hi], x[i + 2, lo:hi], x[i + 3, lo:hi]
+    even = rows // 2 * 2
+    for i in range(0, even, 2):  # two rows at once: half of the loads and stores of sums
+        a, b = x[i, lo:hi], x[i + 1, lo:hi]
         for j in range(a.size):
-            p, q, r, s = a[j] - shift[j], b[j] - shift[j], c[j] - shift[j], d[j] - shift[j]
-            total[j] += (p + q) + (r + s)
-            squares[j] += (p * p + q * q) + (r * r + s * s)
-    for i in range(by_four, rows):
-        a = x[i, lo:hi]
+            p, q = a[j] - shift[j], b[j] - shift[j]
+            total[j] += p + q
+            squares[j] += p * p + q * q
+    if even < rows:
+        a = x[even, lo:hi]
         for j in range(a.size):
             p = a[j] - shift[j]
             total[j] += p
@@ -66,24 +67,21 @@ def _column_sums(x, lo, hi, shift, total, squares):
 
 
 @chunk
-def _statistics(rows, eps, shift, total, squares, mean, var, inv_std):
-    """Mean and variance from the sums; `shift` becomes what `mean` lost in rounding to its dtype."""
-    for j in range(mean.size):
-        d = total[j] / rows
-        mu = shift[j] + d
-        variance = max(squares[j] / rows - d * d, 0.0)
+def _statistics(rows, lo, hi, eps, sums, gamma, beta, mean, var, inv_std, terms):
+    """The statistics from the sums, and y = (x - mean) terms[0] + terms[1].
+
+    terms[1] makes up for what the mean loses when it is rounded to its dtype.
+    """
+    for j in range(lo, hi):
+        d = sums[1, j] / rows
+        mu = sums[0, j] + d
+        variance = max(sums[2, j] / rows - d * d, 0.0)
+        scale = 1.0 / math.sqrt(variance + eps)
         mean[j] = mu
         var[j] = variance
-        inv_std[j] = 1.0 / math.sqrt(variance + eps)
-        shift[j] = mu - mean[j]
-
-
-@chunk
-def _factors(gamma, beta, inv_std, lost, factor, offset):
-    """y = (x - mean) factor + offset."""
-    for j in range(factor.size):
-        factor[j] = inv_std[j] * gamma[j]
-        offset[j] = beta[j] - lost[j] * factor[j]
+        inv_std[j] = scale
+        terms[0, j] = scale * gamma[j]
+        terms[1, j] = beta[j] - (mu - mean[j]) * scale * gamma[j]
 
 
 def _affine(f):
@@ -91,6 +89,7 @@ def _affine(f):
     def affine(x, lo, hi, mean, factor, offset, y):
         """y = f((x - mean) factor + offset) for columns lo..hi."""
         zero = y.dtype.type(0)
+        mean, factor, offset = mean[lo:hi], factor[lo:hi], offset[lo:hi]
         for i in range(x.shape[0]):
             a, b = x[i, lo:hi], y[i, lo:hi]
             for j in range(b.size):
@@ -106,12 +105,9 @@ def _forward(name, affine):
         parts = _strips(rows, columns)
         for part in prange(parts):
             lo, hi = cut(columns, parts, part, ALIGN)
-            shift, mu, scale = sums[0, lo:hi], mean[lo:hi], inv_std[lo:hi]
-            factor, offset = terms[0, lo:hi], terms[1, lo:hi]
-            _column_sums(x, lo, hi, shift, sums[1, lo:hi], sums[2, lo:hi])
-            _statistics(rows, eps, shift, sums[1, lo:hi], sums[2, lo:hi], mu, var[lo:hi], scale)
-            _factors(gamma[lo:hi], beta[lo:hi], scale, shift, factor, offset)
-            affine(x, lo, hi, mu, factor, offset, y)
+            _column_sums(x, lo, hi, sums)
+            _statistics(rows, lo, hi, eps, sums, gamma, beta, mean, var, inv_std, terms)
+            affine(x, lo, hi, mean, terms[0], terms[1], y)
 
     return forward
 
@@ -144,76 +140,58 @@ def _gradient_passes(through):
     """The two passes of a backward kernel: dy as it came, or what max(y, 0) lets through of it."""
 
     @chunk
-    def sums(dy, y, x, lo, hi, mean, total, products):
-        """total = the sum of dy, products = the sum of dy (x - mean), for columns lo..hi."""
+    def add_up(dy, y, x, lo, hi, mean, sums):
+        """For columns lo..hi: sums[0] = the sum of dy, sums[1] = the sum of dy (x - mean)."""
         zero = x.dtype.type(0)
+        total, products, mean = sums[0, lo:hi], sums[1, lo:hi], mean[lo:hi]
         _clear(total)
         _clear(products)
         rows = x.shape[0]
-        by_four = rows // 4 * 4
-        for i in range(0, by_four, 4):
-            x0, x1, x2, x3 = x[i, lo:hi], x[i + 1, lo:hi], x[i + 2, lo:hi], x[i + 3, lo:hi]
-            y0, y1, y2, y3 = y[i, lo:hi], y[i + 1, lo:hi], y[i + 2, lo:hi], y[i + 3, lo:hi]
-            d0, d1, d2, d3 = dy[i, lo:hi], dy[i + 1, lo:hi], dy[i + 2, lo:hi], dy[i + 3, lo:hi]
+        even = rows // 2 * 2
+        for i in range(0, even, 2):  # two rows at once: half of the loads and stores of sums
+            x0, y0, d0 = x[i, lo:hi], y[i, lo:hi], dy[i, lo:hi]
+            x1, y1, d1 = x[i + 1, lo:hi], y[i + 1, lo:hi], dy[i + 1, lo:hi]
             for j in range(x0.size):
                 a, b = through(d0[j], y0[j], zero), through(d1[j], y1[j], zero)
-                c, d = through(d2[j], y2[j], zero), through(d3[j], y3[j], zero)
-                m = mean[j]
-                total[j] += (a + b) + (c + d)
-                products[j] += (a * (x0[j] - m) + b * (x1[j] - m)) + (c * (x2[j] - m) + d * (x3[j] - m))
-        for i in range(by_four, rows):
-            x0, y0, d0 = x[i, lo:hi], y[i, lo:hi], dy[i, lo:hi]
+                total[j] += a + b
+                products[j] += a * (x0[j] - mean[j]) + b * (x1[j] - mean[j])
+        if even < rows:
+            x0, y0, d0 = x[even, lo:hi], y[even, lo:hi], dy[even, lo:hi]
             for j in range(x0.size):
                 a = through(d0[j], y0[j], zero)
                 total[j] += a
                 products[j] += a * (x0[j] - mean[j])
 
     @chunk
-    def combine(dy, y, x, lo, hi, mean, factor, constant, slope, dx):
-        """dx = factor dy - constant - slope (x - mean) for columns lo..hi."""
+    def combine(dy, y, x, lo, hi, mean, terms, dx):
+        """dx = terms[0] dy - terms[1] - terms[2] (x - mean) for columns lo..hi."""
         zero = x.dtype.type(0)
+        factor, constant, slope = terms[0, lo:hi], terms[1, lo:hi], terms[2, lo:hi]
+        mean = mean[lo:hi]
         for i in range(x.shape[0]):
             a, b, c, d = dy[i, lo:hi], y[i, lo:hi], x[i, lo:hi], dx[i, lo:hi]
             for j in range(d.size):
                 g = through(a[j], b[j], zero)
                 d[j] = factor[j] * g - constant[j] - slope[j] * (c[j] - mean[j])
 
-    return sums, combine
+    return add_up, combine
 
 
 @chunk
-def _gradient_terms(
-    rows, accumulate, gamma, inv_std, total, products, dgamma, dbeta, factor, constant, slope
-):
-    """dgamma and dbeta, and the three columns of numbers that dx is combined with."""
-    for j in range(gamma.size):
+def _gradient_terms(rows, lo, hi, accumulate, gamma, inv_std, sums, dgamma, dbeta, terms):
+    """dgamma and dbeta, and dx = terms[0] dy - terms[1] - terms[2] (x - mean)."""
+    for j in range(lo, hi):
         scale = inv_std[j] * 1.0
-        g, b = products[j] * scale, total[j]
+        g, b = sums[1, j] * scale, sums[0, j]
         dgamma[j] = g + dgamma[j] if accumulate else g
         dbeta[j] = b + dbeta[j] if accumulate else b
-        factor[j] = gamma[j] * scale
-        constant[j] = gamma[j] * scale * b / rows
-        slope[j] = gamma[j] * scale * scale * g / rows
+        terms[0, j] = gamma[j] * scale
+        terms[1, j] = gamma[j] * scale * b / rows
+        terms[2, j] = gamma[j] * scale * scale * g / rows
 
 
-def _strip_backward(through):
-    sums_pass, combine = _gradient_passes(through)
-
-    @chunk
-    def strip(dy, y, x, lo, hi, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
-        total, products, mu = sums[0, lo:hi], sums[1, lo:hi], mean[lo:hi]
-        factor, constant, slope = terms[0, lo:hi], terms[1, lo:hi], terms[2, lo:hi]
-        sums_pass(dy, y, x, lo, hi, mu, total, products)
-        _gradient_terms(
-            x.shape[0], accumulate, gamma[lo:hi], inv_std[lo:hi], total, products,
-            dgamma[lo:hi], dbeta[lo:hi], factor, constant, slope,
-        )  # fmt: skip
-        combine(dy, y, x, lo, hi, mu, factor, constant, slope, dx)
-
-    return strip
-
-
-_strip_plain, _strip_relu = _strip_backward(_any), _strip_backward(_where_positive)
+_sums_plain, _combine_plain = _gradient_passes(_any)
+_sums_relu, _combine_relu = _gradient_passes(_where_positive)
 
 
 @kernel(threshold=PARALLEL)
@@ -221,7 +199,9 @@ def backward(dy, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta
     parts = _strips(x.shape[0], x.shape[1])
     for part in prange(parts):
         lo, hi = cut(x.shape[1], parts, part, ALIGN)
-        _strip_plain(dy, dy, x, lo, hi, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx)
+        _sums_plain(dy, dy, x, lo, hi, mean, sums)
+        _gradient_terms(x.shape[0], lo, hi, accumulate, gamma, inv_std, sums, dgamma, dbeta, terms)
+        _combine_plain(dy, dy, x, lo, hi, mean, terms, dx)
 
 
 @kernel(threshold=PARALLEL)
@@ -229,7 +209,9 @@ def backward_relu(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamm
     parts = _strips(x.shape[0], x.shape[1])
     for part in prange(parts):
         lo, hi = cut(x.shape[1], parts, part, ALIGN)
-        _strip_relu(dy, y, x, lo, hi, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx)
+        _sums_relu(dy, y, x, lo, hi, mean, sums)
+        _gradient_terms(x.shape[0], lo, hi, accumulate, gamma, inv_std, sums, dgamma, dbeta, terms)
+        _combine_relu(dy, y, x, lo, hi, mean, terms, dx)
 
 
 # ---------------------------------------------------------------- prediction
