@@ -10,15 +10,17 @@ from numba import prange
 from .._numba import CHUNK, chunk, chunks, kernel
 from ..philox.cpu import block
 
-u32, u64, u8 = np.uint32, np.uint64, np.uint8
+u64 = np.uint64
+LOW = u64(0xFFFFFFFF)
 
 
 @chunk
 def _part_of_tile(tile, skip, threshold, stream, step, k0, k1, kept):
     """Elements skip, skip + 1, ... of one tile of 64."""
+    counter = u64(tile) * u64(16)
     for lane in range(16):
-        c = u64(tile) * u64(16) + u64(lane)
-        words = block(u32(c), u32(c >> u64(32)), stream, step, k0, k1)
+        low = (counter & LOW) + u64(lane)  # sixteen blocks never carry into the high word
+        words = block(low, counter >> u64(32), stream, step, k0, k1)
         for word in range(4):
             at = lane + 16 * word - skip
             if 0 <= at < kept.size:
@@ -30,9 +32,10 @@ def _tiles(tile, threshold, stream, step, k0, k1, kept):
     """Whole tiles: sixteen lanes draw a block each, and store four times sixteen neighbours."""
     for t in range(kept.size // 64):
         k = kept[64 * t : 64 * t + 64]
+        counter = u64(tile + t) * u64(16)
         for lane in range(16):
-            c = u64(tile + t) * u64(16) + u64(lane)
-            w0, w1, w2, w3 = block(u32(c), u32(c >> u64(32)), stream, step, k0, k1)
+            low = (counter & LOW) + u64(lane)
+            w0, w1, w2, w3 = block(low, counter >> u64(32), stream, step, k0, k1)
             k[lane] = w0 >= threshold
             k[lane + 16] = w1 >= threshold
             k[lane + 32] = w2 >= threshold
@@ -40,9 +43,9 @@ def _tiles(tile, threshold, stream, step, k0, k1, kept):
 
 
 @chunk
-def mask_chunk(first, threshold, stream, draw, kept):
+def _mask(first, threshold, stream, draw, kept):
     """The mask of elements first, first + 1, ..."""
-    step, k0, k1 = u32(draw[2]), u32(draw[0]), u32(draw[1])
+    step, k0, k1 = u64(draw[2]) & LOW, u64(draw[0]), u64(draw[1])
     tile, skip, head = first // 64, first % 64, 0
     if skip:
         head = min(64 - skip, kept.size)
@@ -55,7 +58,7 @@ def mask_chunk(first, threshold, stream, draw, kept):
 
 
 @chunk
-def apply_chunk(x, kept, scale, y):
+def _apply(x, kept, scale, y):
     s, zero = y.dtype.type(scale), y.dtype.type(0)
     for i in range(y.size):
         y[i] = s * x[i] if kept[i] else zero
@@ -66,7 +69,7 @@ def mask(threshold, stream, width, draw, mask):
     first = draw[3] * width
     for c in prange(chunks(mask.size)):
         at = c * CHUNK
-        mask_chunk(first + at, u32(threshold), u32(stream), draw, mask[at : at + CHUNK])
+        _mask(first + at, u64(threshold), u64(stream), draw, mask[at : at + CHUNK])
 
 
 @kernel(threshold=1 << 14)
@@ -74,12 +77,12 @@ def forward(x, threshold, scale, stream, width, draw, kept, y):
     first = draw[3] * width
     for c in prange(chunks(y.size)):
         at = c * CHUNK
-        mask_chunk(first + at, u32(threshold), u32(stream), draw, kept[at : at + CHUNK])
-        apply_chunk(x[at : at + CHUNK], kept[at : at + CHUNK], scale, y[at : at + CHUNK])
+        _mask(first + at, u64(threshold), u64(stream), draw, kept[at : at + CHUNK])
+        _apply(x[at : at + CHUNK], kept[at : at + CHUNK], scale, y[at : at + CHUNK])
 
 
 @kernel()
 def backward(dy, kept, scale, dx):
     for c in prange(chunks(dx.size)):
         at = c * CHUNK
-        apply_chunk(dy[at : at + CHUNK], kept[at : at + CHUNK], scale, dx[at : at + CHUNK])
+        _apply(dy[at : at + CHUNK], kept[at : at + CHUNK], scale, dx[at : at + CHUNK])
