@@ -7,6 +7,7 @@ depend on the shape alone, so the result has the same bits for every number of t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -84,13 +85,15 @@ class _Threads:
 
 
 threads = _Threads()
+_NOTHING: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 
 
 class Kernel:
     """One source in two compilations: `serial`, and `parallel` for work beyond a threshold.
 
-    Calling it runs the twin that fits the arguments; `resolve` gives that twin's machine code for
-    arguments of exactly these types, which is what a recorded step calls from then on.
+    Calling it runs the twin that fits the arguments, within the context that the kernel needs;
+    `resolve` gives that twin's machine code for arguments of exactly these types, which a recorded
+    step calls from then on, within a context of its own.
     """
 
     def __init__(
@@ -99,11 +102,13 @@ class Kernel:
         name: str,
         threshold: float,
         work: Callable[..., int],
+        within: contextlib.AbstractContextManager[None] | None,
     ):
         self.name = f"{function.__module__.split('.')[-2]}.{name}"
         self.source = function
         self.threshold = threshold
         self.work = work
+        self.within = within
         self.serial = self._compile(parallel=False)
         self.parallel = self._compile(parallel=True) if threshold < float("inf") else self.serial
 
@@ -119,14 +124,10 @@ class Kernel:
         return self.serial
 
     def __call__(self, *args: Any) -> None:
-        self._run(self.twin(args), args)
-
-    def _run(self, function: Callable[..., None], args: tuple[Any, ...]) -> None:
-        if function is self.parallel and threads.lock:
-            with threads.lock:
-                function(*args)
-        else:
-            function(*args)
+        twin = self.twin(args)
+        locked = threads.lock if twin is self.parallel else None
+        with self.within or _NOTHING, locked or _NOTHING:
+            twin(*args)
 
     def resolve(self, args: tuple[Any, ...]) -> Callable[..., None]:
         """The compiled entry point for these arguments, past Numba's dispatcher."""
@@ -145,7 +146,11 @@ def last_size(*args: Any) -> int:
 
 
 def kernel(
-    *, name: str = "", threshold: float = SMALL, work: Callable[..., int] = last_size
+    *,
+    name: str = "",
+    threshold: float = SMALL,
+    work: Callable[..., int] = last_size,
+    within: contextlib.AbstractContextManager[None] | None = None,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Make a Kernel of a function; at `work(*args) >= threshold` it runs in parallel."""
-    return lambda function: Kernel(function, name or function.__name__, threshold, work)
+    return lambda function: Kernel(function, name or function.__name__, threshold, work, within)

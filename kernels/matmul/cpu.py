@@ -123,7 +123,7 @@ def _add_rows(x, c0, c1, total, accumulate):
         _add_scaled(x.dtype.type(1), x[i, c0:c1], t)
 
 
-def _forward(name, product, f):
+def _forward(name, product, f, within=None):
     @chunk
     def epilogue(y, b, slope):
         leak, zero = y.dtype.type(slope), y.dtype.type(0)
@@ -134,7 +134,7 @@ def _forward(name, product, f):
             for j in range(y.size):
                 y[j] = f(y[j], leak, zero)
 
-    @kernel(name=name, threshold=PARALLEL, work=lambda x, w, *_: x.size * w.shape[1])
+    @kernel(name=name, threshold=PARALLEL, work=lambda x, w, *_: x.size * w.shape[1], within=within)
     def forward(x, w, b, slope, y):
         down, across = panels(y.shape[0], y.shape[1], x.shape[1])
         for part in prange(down * across):
@@ -152,8 +152,8 @@ def _unchanged(x, slope, zero):
     return x
 
 
-def _backward_input(name, product):
-    @kernel(name=name, threshold=PARALLEL, work=lambda dy, w, dx: dy.size * w.shape[0])
+def _backward_input(name, product, within=None):
+    @kernel(name=name, threshold=PARALLEL, work=lambda dy, w, dx: dy.size * w.shape[0], within=within)
     def backward_input(dy, w, dx):
         down, across = panels(dx.shape[0], dx.shape[1], dy.shape[1])
         for part in prange(down * across):
@@ -164,8 +164,8 @@ def _backward_input(name, product):
     return backward_input
 
 
-def _backward_weights(name, product):
-    @kernel(name=name, threshold=PARALLEL, work=lambda x, dy, *_: x.size * dy.shape[1])
+def _backward_weights(name, product, within=None):
+    @kernel(name=name, threshold=PARALLEL, work=lambda x, dy, *_: x.size * dy.shape[1], within=within)
     def backward_weights(x, dy, accumulate, dw, db):
         down, across = panels(dw.shape[0], dw.shape[1], dy.shape[0])
         for part in prange(down * across):
@@ -187,11 +187,11 @@ backward_input_loops = _backward_input("backward_input_loops", by_loops)
 backward_weights_loops = _backward_weights("backward_weights_loops", by_loops)
 
 # Where scipy's BLAS cannot be bound the loops take its place under the same names.
-_product = by_loops if _blas.missing else by_blas
-forward = _forward("forward", _product, _unchanged)
-forward_relu = _forward("forward_relu", _product, relu_of)
-forward_leaky_relu = _forward("forward_leaky_relu", _product, leaky_relu_of)
-forward_sigmoid = _forward("forward_sigmoid", _product, sigmoid_of)
-forward_tanh = _forward("forward_tanh", _product, tanh_of)
-backward_input = _backward_input("backward_input", _product)
-backward_weights = _backward_weights("backward_weights", _product)
+_product, _held = (by_loops, None) if _blas.missing else (by_blas, _blas.one_thread)
+forward = _forward("forward", _product, _unchanged, _held)
+forward_relu = _forward("forward_relu", _product, relu_of, _held)
+forward_leaky_relu = _forward("forward_leaky_relu", _product, leaky_relu_of, _held)
+forward_sigmoid = _forward("forward_sigmoid", _product, sigmoid_of, _held)
+forward_tanh = _forward("forward_tanh", _product, tanh_of, _held)
+backward_input = _backward_input("backward_input", _product, _held)
+backward_weights = _backward_weights("backward_weights", _product, _held)

@@ -1,0 +1,142 @@
+"""Which kernels run: the array's type decides, and `use` overrules it while debugging."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import ctypes
+import ctypes.util
+import functools
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Kernel = Callable[..., None]
+
+_override: contextvars.ContextVar[str | None] = contextvars.ContextVar("override", default=None)
+
+
+class FallbackWarning(UserWarning):
+    """Numba is missing, so that NumPy arrays run on the slow reference kernels."""
+
+
+@functools.cache
+def numba_missing() -> str | None:
+    """Why Numba kernels cannot run; None where they can."""
+    try:
+        importlib.import_module("fastdl.kernels._numba")
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def cuda_missing() -> str | None:
+    """Why CUDA kernels cannot run; None where they can."""
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed"
+    try:  # in milliseconds, where importing CuPy would take a second
+        ctypes.CDLL("nvcuda.dll" if ctypes.util.os.name == "nt" else "libcuda.so.1")  # type: ignore[attr-defined]
+    except OSError:
+        return "no NVIDIA driver: libcuda cannot be loaded"
+    return "this version of fastdl has no CUDA kernels yet"
+
+
+def device(name: str) -> str:
+    """The device that `name` stands for: "cpu", "cuda", or "auto" for the best that is usable.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    RuntimeError
+        For "cuda" where it is not usable, with the reason.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device: got {name!r}, wanted 'auto', 'cpu' or 'cuda'")
+    if name == "cuda" and (reason := cuda_missing()):
+        raise RuntimeError(f"device='cuda': {reason}; use device='cpu', or 'auto' to take what is there")
+    return "cpu" if name == "cpu" or cuda_missing() else "cuda"
+
+
+@contextlib.contextmanager
+def use(name: str) -> Iterator[None]:
+    """Run NumPy arrays on the "numpy" reference or on "numba" kernels, within a `with` block.
+
+    For debugging and for the reference's own tests; it holds for this thread alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import backend, ops
+    >>> with backend.use("numpy"):
+    ...     ops.activation(np.array([-1.0, 2.0]), "relu")
+    array([0., 2.])
+    """
+    if name not in ("numpy", "numba"):
+        raise ValueError(f"backend.use: got {name!r}, wanted 'numpy' or 'numba'")
+    if name == "numba" and (reason := numba_missing()):
+        raise RuntimeError(f"backend.use: Numba cannot be used ({reason}); install numba")
+    token = _override.set(name)
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
+def active() -> str:
+    """What NumPy arrays run on now: "numba", or "numpy" for the reference kernels."""
+    chosen = _override.get()
+    if chosen is None:
+        chosen = "numba" if numba_missing() is None else "numpy"
+        if chosen == "numpy":
+            _warn_of_fallback()
+    return chosen
+
+
+@functools.cache
+def _warn_of_fallback() -> None:
+    warnings.warn(
+        f"fastdl: Numba cannot be imported ({numba_missing()}), so that NumPy kernels run, which are "
+        "many times slower; install numba",
+        FallbackWarning,
+        stacklevel=4,
+    )
+
+
+_FILES = {"numba": "cpu", "numpy": "reference"}
+
+
+def kernel(op: str, function: str) -> Kernel:
+    """The kernel `function` of `op` for NumPy arrays, on what is active."""
+    return _kernel(op, function, active())
+
+
+@functools.cache
+def _kernel(op: str, function: str, on: str) -> Kernel:
+    module = importlib.import_module(f"fastdl.kernels.{op}.{_FILES[on]}")
+    found: Kernel = getattr(module, function)
+    return found
+
+
+def is_array(value: Any) -> bool:
+    """Whether a kernel can take `value`: a plain NumPy array, or one mapped from a file."""
+    return type(value) in (np.ndarray, np.memmap)
+
+
+@contextlib.contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager[None]:
+    """While within it, the BLAS that Numba kernels call has one thread, since they bring their own."""
+    if active() == "numpy":
+        return _nothing()
+    blas = importlib.import_module("fastdl.kernels._blas")
+    held: contextlib.AbstractContextManager[None] = blas.one_thread
+    return held

@@ -1,0 +1,67 @@
+"""Losses: what a model's output is compared with, and the gradient of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import ops
+from .nn.workspace import Frame
+from .recorder import seal
+
+Array = np.ndarray[Any, Any]
+
+
+class Loss(Protocol):
+    """What the trainer wants of a loss."""
+
+    def target(self, output_shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
+        """Shape and dtype of one row's target, for outputs of this shape."""
+        ...
+
+    def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
+        """Add the scaled loss to `frame.control.loss`; return its gradient by the output."""
+        ...
+
+    def value(self, output: Array, target: Array) -> float:
+        """The mean loss of rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy:
+    """Mean cross-entropy of softmax(output) against numbers of classes; the output are logits.
+
+    It stands in for the share of errors, whose gradient is 0 almost everywhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import losses
+    >>> losses.SoftmaxCrossEntropy().value(np.zeros((2, 4)), np.array([0, 3])) == np.log(4)
+    True
+    """
+
+    def target(self, output_shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
+        if len(output_shape) != 1:
+            raise ValueError(
+                f"SoftmaxCrossEntropy takes rows of logits, one a class, got outputs of shape {output_shape}"
+            )
+        return (), np.int64
+
+    def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
+        control = frame.control
+        return ops.softmax_cross_entropy(
+            output,
+            target,
+            scale=seal(control.scale),
+            total=seal(control.loss),
+            status=seal(control.status),
+            out=frame.rows("doutput", output.shape[1]),
+            losses=frame.rows("losses"),
+        )[1]
+
+    def value(self, output: Array, target: Array) -> float:
+        return float(ops.softmax_cross_entropy(output, target)[0][0])

@@ -1,0 +1,28 @@
+"""Layers: descriptions without arrays, and what gives them arrays (Weights, Workspace)."""
+
+from .activation import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
+from .batch_norm import BatchNorm
+from .dropout import Dropout
+from .layer import Average, Layer, Param
+from .linear import Linear
+from .sequential import Sequential
+from .weights import Weights
+from .workspace import Frame, Workspace
+
+__all__ = [
+    "Activation",
+    "Average",
+    "BatchNorm",
+    "Dropout",
+    "Frame",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "Param",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "Weights",
+    "Workspace",
+]

@@ -1,0 +1,55 @@
+"""Activations as layers of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .. import ops
+from .layer import Array, Layer
+from .workspace import Frame
+
+
+@dataclass(frozen=True, eq=False)
+class Activation(Layer):
+    """Base of the activations: y = f(x), element by element."""
+
+    name: ClassVar[str]
+    slope: ClassVar[float] = 0.01
+
+    def forward(self, x: Array, frame: Frame, train: bool) -> Array:
+        y = frame.rows("y", *x.shape[1:])
+        frame.saved["y"] = y
+        return ops.activation(x, self.name, slope=self.slope, out=y)
+
+    def backward(self, dy: Array, frame: Frame) -> Array | None:
+        if not frame.wants_dx:
+            return None
+        dx = frame.rows("dx", *dy.shape[1:])
+        return ops.activation_backward(dy, frame.saved["y"], self.name, slope=self.slope, out=dx)
+
+
+class ReLU(Activation):
+    """max(x, 0)."""
+
+    name = "relu"
+
+
+@dataclass(frozen=True, eq=False)
+class LeakyReLU(Activation):
+    """x, or slope x below 0."""
+
+    name = "leaky_relu"
+    slope: float = 0.01  # type: ignore[misc]
+
+
+class Sigmoid(Activation):
+    """1 / (1 + e^-x)."""
+
+    name = "sigmoid"
+
+
+class Tanh(Activation):
+    """tanh x."""
+
+    name = "tanh"

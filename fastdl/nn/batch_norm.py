@@ -1,0 +1,78 @@
+"""Batch normalisation as a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import ops
+from ..initializers import ones, zeros
+from .layer import Array, Average, Layer, Param, Shape, features
+from .workspace import Frame
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(Layer):
+    """Batch normalisation y = f(gamma (x - mean) / sqrt(var + eps) + beta) of every feature.
+
+    In training mean and variance are the batch's; in prediction they are running averages, which
+    keep 0.9 of the old at every step, the variance's in its unbiased form.
+
+    Parameters
+    ----------
+    eps : float
+    activation : {None, "relu"}
+        f, computed in the same pass.
+
+    References
+    ----------
+    Ioffe and Szegedy, Batch Normalization, 2015, https://arxiv.org/abs/1502.03167.
+    """
+
+    eps: float = 1e-5
+    activation: str | None = None
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        c = features(self, shape)
+        return {"gamma": Param((c,), ones), "beta": Param((c,), zeros)}
+
+    def averages(self, shape: Shape) -> dict[str, Average]:
+        c = features(self, shape)
+        return {"mean": Average((c,), 0.0), "variance": Average((c,), 1.0, variance=True)}
+
+    def forward(self, x: Array, frame: Frame, train: bool) -> Array:
+        gamma, beta = frame.param("gamma"), frame.param("beta")
+        y = frame.rows("y", x.shape[1])
+        options = {"eps": self.eps, "activation": self.activation, "out": y, "work": self._work(x, frame)}
+        if not train:
+            return ops.batch_norm_predict(
+                x, gamma, beta, frame.average("mean"), frame.average("variance"), **options
+            )
+        statistics = ops.BatchStatistics(
+            frame.of_batch("mean"), frame.of_batch("variance"), frame.array("inverse_deviation", x.shape[1])
+        )
+        frame.saved.update(x=x, y=y, statistics=statistics)
+        return ops.batch_norm(x, gamma, beta, statistics=statistics, **options)[0]
+
+    def backward(self, dy: Array, frame: Frame) -> Array:
+        x = frame.saved["x"]
+        dx, _, _ = ops.batch_norm_backward(
+            dy,
+            x,
+            frame.param("gamma"),
+            frame.saved["statistics"],
+            y=frame.saved["y"] if self.activation else None,
+            accumulate=frame.accumulate("gamma"),
+            out=frame.rows("dx", x.shape[1]),
+            out_gamma=frame.grad("gamma"),
+            out_beta=frame.grad("beta"),
+            work=self._work(x, frame),
+        )
+        return dx
+
+    def _work(self, x: Array, frame: Frame) -> ops.BatchNormWork:
+        columns = x.shape[1]
+        return ops.BatchNormWork(
+            frame.array("sums", 3, columns, dtype=np.float64), frame.array("terms", 3, columns)
+        )

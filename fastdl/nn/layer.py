@@ -1,0 +1,78 @@
+"""What a layer is: a description of its parameters and of the ops it calls, without arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..initializers import Initializer
+
+if TYPE_CHECKING:
+    from .workspace import Frame
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int, ...]
+
+
+class Param(NamedTuple):
+    """A parameter that is trained."""
+
+    shape: Shape
+    start: Initializer
+    decay: bool = False
+    """Whether it takes weight decay."""
+
+
+class Average(NamedTuple):
+    """A running average over batches, used in prediction."""
+
+    shape: Shape
+    start: float
+    variance: bool = False
+    """Whether it is a variance, of which the average keeps the unbiased form."""
+
+
+class Layer:
+    """Base of all layers. A layer of one's own overrides `forward`, `backward` and what differs.
+
+    A layer holds no array and no state. Whatever it needs stands in the frame that it is handed:
+    one frame for each place that the layer is used at, and for each workspace. So one layer object
+    at two places shares its weights, and two threads can share one model.
+
+    All shapes are those of one row: they leave out the axis of the batch.
+    """
+
+    def children(self, shape: Shape) -> tuple[tuple[Layer, Shape], ...]:
+        """The layers within this one, each with the shape of its input, given this one's."""
+        return ()
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        """Its own parameters, for inputs of this shape."""
+        return {}
+
+    def averages(self, shape: Shape) -> dict[str, Average]:
+        """Its own running averages, for inputs of this shape."""
+        return {}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of its output, for inputs of this shape."""
+        return shape
+
+    def forward(self, x: Array, frame: Frame, train: bool) -> Array:
+        """The output for input x (rows, ...)."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward method")
+
+    def backward(self, dy: Array, frame: Frame) -> Array | None:
+        """Write the parameters' gradients; return that of x, or None unless `frame.wants_dx`."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward method")
+
+
+def features(layer: Layer, shape: Shape, wanted: int | None = None) -> int:
+    """The number of features of rows that are vectors; raises for rows of another shape."""
+    name = type(layer).__name__
+    if len(shape) != 1:
+        raise ValueError(f"{name} takes rows of shape (features,), got {shape}; flatten them first")
+    if wanted is not None and shape[0] != wanted:
+        raise ValueError(f"{name} was made for {wanted} inputs, got {shape[0]}")
+    return shape[0]

@@ -1,0 +1,70 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import ops
+from ..initializers import Initializer, he_normal, zeros
+from .layer import Array, Layer, Param, Shape, features
+from .workspace import Frame
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Layer):
+    """Fully connected layer y = f(x W + b).
+
+    Parameters
+    ----------
+    outputs : int
+    inputs : int, optional
+        Taken from what comes before; given, it is checked.
+    bias : bool
+        Before a batch norm a bias has no effect, since the mean takes it away.
+    activation : {None, "relu", "leaky_relu", "sigmoid", "tanh"}
+        f, computed in the same pass as the product.
+    start : Initializer
+        Of W (inputs, outputs); b starts at 0.
+
+    Examples
+    --------
+    >>> from fastdl import nn
+    >>> nn.Linear(10).output_shape((64,))
+    (10,)
+    """
+
+    outputs: int
+    inputs: int | None = None
+    bias: bool = True
+    activation: str | None = None
+    start: Initializer = he_normal
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        weight = Param((features(self, shape, self.inputs), self.outputs), self.start, decay=True)
+        return {"weight": weight, "bias": Param((self.outputs,), zeros)} if self.bias else {"weight": weight}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (self.outputs,)
+
+    def forward(self, x: Array, frame: Frame, train: bool) -> Array:
+        bias = frame.param("bias") if self.bias else None
+        y = frame.rows("y", self.outputs)
+        frame.saved.update(x=x, y=y)
+        return ops.matmul(x, frame.param("weight"), bias, activation=self.activation, out=y)
+
+    def backward(self, dy: Array, frame: Frame) -> Array | None:
+        if self.activation:
+            y = frame.saved["y"]
+            dy = ops.activation_backward(dy, y, self.activation, out=frame.rows("dz", self.outputs))
+        ops.matmul_backward_weights(
+            frame.saved["x"],
+            dy,
+            bias=self.bias,
+            accumulate=frame.accumulate("weight"),
+            out=frame.grad("weight"),
+            out_bias=frame.grad("bias") if self.bias else None,
+        )
+        if not frame.wants_dx:
+            return None
+        weight = frame.param("weight")
+        return ops.matmul_backward_input(dy, weight, out=frame.rows("dx", weight.shape[0]))

@@ -1,0 +1,54 @@
+"""Layers one after the other."""
+
+from __future__ import annotations
+
+from .layer import Array, Layer, Shape
+from .workspace import Frame
+
+
+class Sequential(Layer):
+    """Layers one after the other, the output of each the input of the next.
+
+    Examples
+    --------
+    >>> from fastdl import nn
+    >>> model = nn.Sequential(nn.Linear(128), nn.ReLU(), nn.Linear(10))
+    >>> model.output_shape((64,))
+    (10,)
+    """
+
+    def __init__(self, *layers: Layer):
+        for at, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(
+                    f"Sequential: layer {at} is {layer!r}, wanted a Layer; write nn.{getattr(layer, '__name__', 'ReLU')}()"
+                )
+        self.layers = layers
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+    def children(self, shape: Shape) -> tuple[tuple[Layer, Shape], ...]:
+        found = []
+        for layer in self.layers:
+            found.append((layer, shape))
+            shape = layer.output_shape(shape)
+        return tuple(found)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+        return shape
+
+    def forward(self, x: Array, frame: Frame, train: bool) -> Array:
+        for layer, child in zip(self.layers, frame.children, strict=True):
+            x = layer.forward(x, child, train)
+        return x
+
+    def backward(self, dy: Array, frame: Frame) -> Array | None:
+        passed: Array | None = dy
+        for layer, child in zip(reversed(self.layers), reversed(frame.children), strict=True):
+            if passed is None:  # nothing before this layer has parameters
+                break
+            passed = layer.backward(passed, child)
+        return passed

@@ -1,0 +1,308 @@
+"""One training step: run once through the checked ops, then recorded, proved and replayed."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import backend, ops
+from .arena import aligned
+from .losses import Loss
+from .nn import Layer, Weights, Workspace
+from .nn.workspace import FLOATS_AT
+from .optim import Optimizer
+from .recorder import Tape, record, seal
+
+Array = np.ndarray[Any, Any]
+
+AVERAGES_DECAY = 0.9
+_INTEGERS = struct.Struct("5q")
+
+
+class TrainStep:
+    """Forward, loss, backward and update of a batch, as a list of kernel calls.
+
+    The first step with a number of rows runs through the checked ops and is recorded; the recording
+    is proved, by running it again from the same state with NaN in every buffer and comparing bit by
+    bit; later steps replay it. Nothing is allocated then.
+
+    Parameters
+    ----------
+    model : Layer
+    loss : Loss
+    optimizer : Optimizer
+    batch_size : int
+        The most rows of a step.
+    device : {"cpu", "cuda", "auto"}
+    seed : int
+        Of the weights at the start, and of dropout.
+    dtype : float32 or float64
+    weights : Weights, optional
+        To train on, instead of new ones.
+    record : bool
+        False runs every step through the checked ops, where NumPy code between them is allowed.
+
+    Attributes
+    ----------
+    weights : Weights
+        They exist from the first batch on, which tells the shape of a row.
+    moments : list of array
+        The optimizer's state, laid out like the parameters.
+    count : int
+        Steps made.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastdl as fd
+    >>> model = fd.nn.Sequential(fd.nn.Linear(8, activation="relu"), fd.nn.Linear(2))
+    >>> step = fd.TrainStep(model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam(0.01), batch_size=4)
+    >>> x, y = np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1])
+    >>> losses = [step(x, y) for _ in range(100)]
+    >>> losses[0] > 0.5 > 0.1 > losses[-1]
+    True
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        batch_size: int,
+        device: str = "auto",
+        seed: int = 0,
+        dtype: Any = np.float32,
+        weights: Weights | None = None,
+        record: bool = True,
+    ):
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.batch_size, self.seed, self.dtype = batch_size, seed, np.dtype(dtype)
+        self.device = backend.device(device)
+        self.count = 0
+        self._record = record
+        self._tapes: dict[tuple[Any, ...], Tape] = {}
+        self._data: Array | None = None
+        self._targets: Array | None = None
+        self._order: Array | None = None
+        self.workspace: Workspace | None = None
+        self.moments: list[Array] = []
+        if weights is not None:
+            self._build(weights.input_shape, weights)
+
+    def _build(self, input_shape: tuple[int, ...], weights: Weights | None = None) -> None:
+        if weights is None:
+            weights = Weights(self.model, input_shape, dtype=self.dtype, seed=self.seed)
+        self._target_shape, self._target_dtype = self.loss.target(weights.output_shape)
+        self.dtype = weights.dtype
+        self.workspace = Workspace(weights, self.batch_size)
+        self.moments = [weights.layout.buffer() for _ in range(self.optimizer.moments)]
+
+    @property
+    def weights(self) -> Weights:
+        """Parameters and running averages; they exist from the first batch on."""
+        if self.workspace is None:
+            raise RuntimeError("TrainStep: there are no weights before the first batch, or bind(x, target)")
+        return self.workspace.weights
+
+    # ------------------------------------------------------------ what a user calls
+
+    def __call__(self, x: Array, target: Array, *, first_row: int = 0, rows: int | None = None) -> float:
+        """Make a step on the rows given, and return their mean loss before it.
+
+        Parameters
+        ----------
+        x : (n, ...)
+        target : (n, ...)
+            For cross-entropy the numbers of classes.
+        first_row, rows : int, optional
+            For a batch in parts, whose gradients are summed: the number of this part's first row,
+            and how many rows the whole batch has. Parameters change with the last part.
+
+        Returns
+        -------
+        float
+            The loss of the batch so far.
+
+        Raises
+        ------
+        ValueError
+            For a bad label, naming its row; parameters and averages are as before then.
+        """
+        workspace = self._check(x, target)
+        n = len(x)
+        workspace.begin(n, first=first_row == 0)
+        self._input_rows(workspace)[0][...] = x
+        self._input_rows(workspace)[1][...] = target
+        return self._make(workspace, n, 0, first_row, n if rows is None else rows, bound=False)
+
+    def bind(self, x: Array, target: Array) -> None:
+        """Take a data set whose rows `run` then gathers inside the step, without a copy of it.
+
+        `order` is 0, 1, 2, ... until `set_order` changes it.
+        """
+        self._check(x, target)
+        self._data = np.ascontiguousarray(x, self.dtype)
+        self._targets = np.ascontiguousarray(target, self._target_dtype)
+        self._order = aligned((x.shape[0],), np.int64)
+        self._order[...] = np.arange(x.shape[0])
+        self._tapes = {key: tape for key, tape in self._tapes.items() if not key[-1]}  # theirs is another array
+
+    def set_order(self, order: Array) -> None:
+        """The order in which `run` takes the rows: numbers of rows, each at most once or not at all."""
+        if self._order is None or self._data is None:
+            raise RuntimeError("TrainStep.set_order: no data set is bound; call bind(x, target) first")
+        order = np.asarray(order)
+        if order.shape != self._order.shape or order.min() < 0 or order.max() >= len(self._data):
+            raise ValueError(
+                f"TrainStep.set_order: wanted {len(self._order)} numbers from 0 to {len(self._data) - 1}, "
+                f"got shape {order.shape}"
+            )
+        self._order[...] = order  # in place: tapes hold its address
+
+    def run(self, start: int, n: int) -> float:
+        """Make a step on rows order[start : start + n] of the bound data set; return their mean loss."""
+        if self._order is None or self.workspace is None:
+            raise RuntimeError("TrainStep.run: no data set is bound; call bind(x, target) first")
+        if start < 0 or n < 1 or start + n > len(self._order):
+            raise IndexError(f"TrainStep.run: rows {start} to {start + n} of {len(self._order)} were asked for")
+        return self._make(self.workspace, n, start, 0, n, bound=True)
+
+    def _check(self, x: Array, target: Array) -> Workspace:
+        """Raise for rows that do not fit the model or each other; make the weights if there are none."""
+        for name, value in (("x", x), ("target", target)):
+            if not backend.is_array(value):
+                raise TypeError(
+                    f"TrainStep: {name} must be a numpy.ndarray, got {type(value).__qualname__}; "
+                    f"pass np.asarray({name})"
+                )
+            if value.ndim == 0 or len(value) == 0:
+                raise ValueError(f"TrainStep: {name} has shape {value.shape}, wanted at least one row")
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"TrainStep: x must hold real numbers, got {x.dtype}; pass x.astype(np.float32)")
+        if self.workspace is None:
+            self._build(x.shape[1:])
+        assert self.workspace is not None
+        shapes = (len(x), *self.weights.input_shape), (len(x), *self._target_shape)
+        if x.shape != shapes[0] or target.shape != shapes[1]:
+            raise ValueError(
+                f"TrainStep: x has shape {x.shape} and target {target.shape}, wanted {shapes[0]} and {shapes[1]}"
+            )
+        if np.dtype(self._target_dtype).kind == "i" and target.dtype.kind not in "iu":
+            raise TypeError(
+                f"TrainStep: target must hold integers, numbers of classes, got {target.dtype}; "
+                "pass target.astype(np.int64)"
+            )
+        return self.workspace
+
+    # ------------------------------------------------------------ one step
+
+    def _make(self, workspace: Workspace, n: int, start: int, first_row: int, total: int, bound: bool) -> float:
+        if first_row < 0 or first_row + n > total:
+            raise ValueError(f"TrainStep: rows {first_row} to {first_row + n} of a batch of {total} were given")
+        first, last = first_row == 0, first_row + n == total
+        self._tick(workspace, start, first_row, total)
+        # A child of fork must not replay its parent's parallel kernels, hence the process's number.
+        key = n, first, last, bound, backend.active(), os.getpid()
+        tape = self._tapes.get(key)
+        with backend.one_blas_thread():
+            if tape is not None:
+                tape.replay()
+            else:
+                before = self._state(workspace)
+                self._body(workspace, n, first, last, bound)
+                if self._record and not workspace.control.status[0]:
+                    self._tapes[key] = self._recorded(workspace, n, first, last, bound, before)
+        if workspace.control.status[0]:
+            self._raise_bad_label(workspace, start, bound)
+        self.count += last
+        return float(workspace.control.loss[0])
+
+    def _tick(self, workspace: Workspace, start: int, first_row: int, total: int) -> None:
+        """Write what this step needs to know, computed in float64, into the one small array."""
+        raw, seed, step = workspace.control.raw, self.seed, self.count + 1
+        loss = workspace.control.loss[0] if first_row else 0.0
+        _INTEGERS.pack_into(raw, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, first_row, start)
+        scalars = self.optimizer.scalars(step)
+        struct.pack_into(f"{2 + len(scalars)}d", raw, FLOATS_AT, loss, 1 / total, *scalars)
+
+    def _input_rows(self, workspace: Workspace) -> tuple[Array, Array]:
+        """The batch's rows and targets in this workspace."""
+        frame = workspace.input
+        x = frame.rows("x", *workspace.weights.input_shape)
+        return x, frame.rows("target", *self._target_shape, dtype=self._target_dtype)
+
+    def _body(self, workspace: Workspace, n: int, first: bool, last: bool, bound: bool) -> None:
+        """The step as calls of ops: run, or recorded."""
+        weights, control = workspace.weights, workspace.control
+        workspace.begin(n, first)
+        x, target = self._input_rows(workspace)
+        status = seal(control.status)
+        if bound:
+            start = seal(control.start)
+            for source, rows in ((self._data, x), (self._targets, target)):
+                ops.gather(source, self._order, start=start, rows=n, out=rows)
+        output = self.model.forward(x, workspace.frame, train=True)
+        self.model.backward(self.loss.gradient(output, target, workspace.loss), workspace.frame)
+        if weights.averages_flat.size:
+            ops.update_averages(
+                seal(weights.averages_flat),
+                seal(workspace.batch_flat),
+                decay=AVERAGES_DECAY,
+                variances=weights.averages_layout.split,
+                unbias=n / max(n - 1, 1),
+                status=status,
+            )
+        if last:
+            moments = [seal(moment) for moment in self.moments]
+            params, grads, scalars = seal(weights.flat), seal(workspace.grads_flat), seal(control.scalars)
+            self.optimizer.update(params, grads, moments, weights.layout.split, scalars, status)
+
+    def _raise_bad_label(self, workspace: Workspace, start: int, bound: bool) -> NoReturn:
+        row = int(workspace.control.status[0]) - 1
+        workspace.control.status[0] = 0
+        label = self._input_rows(workspace)[1][row]
+        if bound and self._order is not None:
+            row = int(self._order[start + row])
+        raise ValueError(
+            f"TrainStep: the label of row {row} is {label}, wanted 0 to {workspace.weights.output_shape[0] - 1}; "
+            "nothing was changed"
+        )
+
+    # ------------------------------------------------------------ recording
+
+    def _changing(self, workspace: Workspace) -> list[Array]:
+        """All that a step changes and a later one reads."""
+        weights = workspace.weights
+        return [weights.flat, weights.averages_flat, workspace.grads_flat, *self.moments, workspace.control.raw]
+
+    def _state(self, workspace: Workspace) -> list[Array]:
+        return [array.copy() for array in self._changing(workspace)]
+
+    def _restore(self, workspace: Workspace, state: list[Array]) -> None:
+        for array, saved in zip(self._changing(workspace), state, strict=True):
+            array[...] = saved
+
+    def _recorded(
+        self, workspace: Workspace, n: int, first: bool, last: bool, bound: bool, before: list[Array]
+    ) -> Tape:
+        """The tape of the step just made, proved on that step."""
+        after = self._state(workspace)
+        with record() as tape:
+            self._body(workspace, n, first, last, bound)
+        self._restore(workspace, before)
+        for frame in (workspace.frame, workspace.loss, *([workspace.input] if bound else [])):
+            frame.poison()
+        tape.replay()
+        same = all(a.tobytes() == b.tobytes() for a, b in zip(after, self._state(workspace), strict=True))
+        self._restore(workspace, after)
+        if not same:
+            raise RuntimeError(
+                "TrainStep: a replay of this step differs from the step itself, so a layer or loss works outside "
+                "fastdl's ops (NumPy calls, branches on values); use ops or frame.call(function, *arrays) in it, or "
+                "TrainStep(record=False)"
+            )
+        return tape
