@@ -128,15 +128,14 @@ def is_array(value: Any) -> bool:
     return type(value) in (np.ndarray, np.memmap)
 
 
-@contextlib.contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+@functools.cache
+def _blas() -> Any:
+    return importlib.import_module("fastdl.kernels._blas")
 
 
 def one_blas_thread() -> contextlib.AbstractContextManager[None]:
     """While within it, the BLAS that Numba kernels call has one thread, since they bring their own."""
     if active() == "numpy":
-        return _nothing()
-    blas = importlib.import_module("fastdl.kernels._blas")
-    held: contextlib.AbstractContextManager[None] = blas.one_thread
+        return contextlib.nullcontext()
+    held: contextlib.AbstractContextManager[None] = _blas().one_thread
     return held
