@@ -7,7 +7,9 @@ kernels want.
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import itertools
 import threading
 from pathlib import Path
 from typing import Any
@@ -94,35 +96,53 @@ def gemm(a, a_transposed, b, b_transposed, c, rows, columns, inner, a_at, b_at, 
     )
 
 
+def _function(library: Any, name: str) -> Any:
+    """A function of an OpenBLAS library, whose builds add a prefix or a suffix to its name."""
+    loaded = ctypes.CDLL(library.filepath)
+    for prefix, suffix in itertools.product(("scipy_", ""), ("", "64_", "_64")):
+        if found := getattr(loaded, f"{prefix}{name}{suffix}", None):
+            return found
+    return None
+
+
 class _OneThread:
     """While anyone is within it, scipy's BLAS has one thread; the last to leave gives back the rest."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._within = 0
-        self._saved: list[tuple[Any, int]] = []
+        self._saved: list[int] = []
 
     @functools.cached_property
-    def libraries(self) -> list[Any]:
-        """scipy's own BLAS library; every BLAS of the process where scipy uses the system's."""
+    def _controls(self) -> list[tuple[Any, Any]]:
+        """How to ask for and to set a number of threads: of scipy's BLAS, or of all where it shares one.
+
+        OpenBLAS is called without threadpoolctl, which takes four times as long, at every step.
+        """
         found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-        own = [b for b in found if any("scipy" in part for part in Path(b.filepath).parts[-3:-1])]
-        return own or list(found)
+        own = [b for b in found if any("scipy" in part for part in Path(b.filepath).parts[-3:-1])] or found
+        controls = []
+        for library in own:
+            get = _function(library, "openblas_get_num_threads")
+            put = _function(library, "openblas_set_num_threads")
+            fast = library.internal_api == "openblas" and get and put
+            controls.append((get, put) if fast else (library.get_num_threads, library.set_num_threads))
+        return controls
 
     def __enter__(self) -> None:
         with self._lock:
             if self._within == 0:
-                self._saved = [(library, library.get_num_threads()) for library in self.libraries]
-                for library in self.libraries:
-                    library.set_num_threads(1)
+                self._saved = [get() for get, _ in self._controls]
+                for _, put in self._controls:
+                    put(1)
             self._within += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._within -= 1
             if self._within == 0:
-                for library, threads in self._saved:
-                    library.set_num_threads(threads)
+                for (_, put), threads in zip(self._controls, self._saved, strict=True):
+                    put(threads)
 
 
 one_thread = _OneThread()
