@@ -139,3 +139,21 @@ def one_blas_thread() -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
     held: contextlib.AbstractContextManager[None] = _blas().one_thread
     return held
+
+
+def describe() -> str:
+    """What arrays run on here, in a line for people."""
+    if active() == "numpy":
+        return "cpu, NumPy reference kernels (install numba for speed)"
+    threads = importlib.import_module("fastdl.kernels._numba").threads
+    version = importlib.import_module("numba").__version__
+    blas = "blocked loops" if _blas().missing else "scipy's BLAS"
+    return f"cpu, Numba {version} on {threads.count} thread{'s' * (threads.count > 1)} ({threads.layer}), products by {blas}"
+
+
+def must_compile() -> bool:
+    """Whether no kernel of this version has been compiled on this machine yet."""
+    if active() == "numpy":
+        return False
+    folder = importlib.import_module("fastdl.kernels._cache").folder()
+    return folder is None or next(folder.glob("*.kernel"), None) is None

@@ -151,6 +151,11 @@ class TrainStep:
         self._order[...] = np.arange(x.shape[0])
         self._tapes = {key: tape for key, tape in self._tapes.items() if not key[-1]}  # theirs is another array
 
+    @property
+    def rows_bound(self) -> int:
+        """How many rows the bound data set has; 0 if none is."""
+        return 0 if self._order is None else len(self._order)
+
     def set_order(self, order: Array) -> None:
         """The order in which `run` takes the rows: numbers of rows, each at most once or not at all."""
         if self._order is None or self._data is None:

@@ -105,6 +105,22 @@ def _function(library: Any, name: str) -> Any:
     return None
 
 
+def _libraries() -> list[Any]:
+    """scipy's own BLAS library; every BLAS of the process where scipy uses the system's."""
+    found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    return [b for b in found if any("scipy" in part for part in Path(b.filepath).parts[-3:-1])] or list(found)
+
+
+def describe() -> dict[str, str]:
+    """Which BLAS the kernels call, for people."""
+    if missing:
+        return {"missing": f"{missing}; blocked loops take its place"}
+    return {
+        f"library {number}": f"{b.internal_api} {b.version}, {getattr(b, 'architecture', 'unknown')} kernels"
+        for number, b in enumerate(_libraries(), 1)
+    }
+
+
 class _OneThread:
     """While anyone is within it, scipy's BLAS has one thread; the last to leave gives back the rest."""
 
@@ -119,10 +135,8 @@ class _OneThread:
 
         OpenBLAS is called without threadpoolctl, which takes four times as long, at every step.
         """
-        found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-        own = [b for b in found if any("scipy" in part for part in Path(b.filepath).parts[-3:-1])] or found
         controls = []
-        for library in own:
+        for library in _libraries():
             get = _function(library, "openblas_get_num_threads")
             put = _function(library, "openblas_set_num_threads")
             fast = library.internal_api == "openblas" and get and put

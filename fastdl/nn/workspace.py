@@ -140,6 +140,13 @@ class Frame:
 class Workspace:
     """Room for one thread to run a model on up to `capacity` rows at a time.
 
+    Parameters
+    ----------
+    weights : Weights
+    capacity : int
+    train : bool
+        False makes room for prediction alone: no gradients.
+
     Attributes
     ----------
     rows : int
@@ -152,7 +159,7 @@ class Workspace:
         Statistics of the batch, laid out like the running averages.
     """
 
-    def __init__(self, weights: Weights, capacity: int):
+    def __init__(self, weights: Weights, capacity: int, *, train: bool = True):
         if capacity < 1:
             raise ValueError(f"Workspace: got room for {capacity} rows, wanted at least 1")
         self.weights = weights
@@ -160,10 +167,11 @@ class Workspace:
         self.rows = 0
         self.control = Control()
         self.written: set[str] = set()
-        self.grads_flat = weights.layout.buffer()
-        self.grads = weights.layout.views(self.grads_flat)
-        self.batch_flat = weights.averages_layout.buffer()
-        self.batch = weights.averages_layout.views(self.batch_flat)
+        if train:
+            self.grads_flat = weights.layout.buffer()
+            self.grads = weights.layout.views(self.grads_flat)
+            self.batch_flat = weights.averages_layout.buffer()
+            self.batch = weights.averages_layout.views(self.batch_flat)
         self.frame = Frame(self, weights.root)
         self.input = Frame(self, None)
         self.loss = Frame(self, None)

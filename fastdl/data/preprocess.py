@@ -1,0 +1,56 @@
+"""What is done to inputs before training, and in the same way to all later ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Standardize:
+    """z = (x - mean) / deviation for every feature, with mean and deviation of the training part.
+
+    A feature that never changes there has deviation 0, and is only shifted.
+
+    Parameters
+    ----------
+    mean, deviation : float64 arrays of the shape of one row
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.data import Standardize
+    >>> standardize = Standardize.fit(np.array([[0.0, 5.0], [2.0, 5.0]]))
+    >>> standardize(np.array([[4.0, 6.0]]))
+    array([[3., 1.]])
+    """
+
+    mean: Array
+    deviation: Array
+
+    @classmethod
+    def fit(cls, x: Array) -> Standardize:
+        """Learn mean and deviation from the rows of the training part, in float64."""
+        if len(x) == 0:
+            raise ValueError(f"Standardize.fit: x has shape {x.shape}, wanted at least one row")
+        mean = x.mean(axis=0, dtype=np.float64)
+        deviation = x.std(axis=0, dtype=np.float64)
+        bad = np.argwhere(~np.isfinite(mean) | ~np.isfinite(deviation))
+        if bad.size:
+            feature = tuple(int(i) for i in bad[0])
+            raise ValueError(
+                f"Standardize.fit: feature {feature[0] if len(feature) == 1 else feature} holds NaN or infinity; "
+                "fill in or drop such rows first"
+            )
+        return cls(mean, deviation)
+
+    def __call__(self, x: Array) -> Array:
+        """The rows standardised, in their own dtype."""
+        if x.shape[1:] != self.mean.shape:
+            raise ValueError(f"Standardize: x has rows of shape {x.shape[1:]}, wanted {self.mean.shape}")
+        scale = np.where(self.deviation > 0, self.deviation, 1.0)
+        return ((x - self.mean) / scale).astype(x.dtype)

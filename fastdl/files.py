@@ -1,0 +1,53 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file so that after a crash at any moment the old one or the new one is there, whole.
+
+    What is left over of an earlier write that was killed is removed.
+    """
+    target = Path(path)
+    _sweep(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the name must reach the disk as well
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _sweep(target: Path) -> None:
+    for left in target.parent.glob(f".{target.name}.*.part"):
+        process = left.name.split(".")[-3]
+        if process.isdigit() and not _alive(int(process)):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _alive(process: int) -> bool:
+    if os.name != "posix":  # there os.kill would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
