@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_MODULES = (
+__all__ = [
+    "History",
+    "TrainStep",
+    "Trainer",
+    "__version__",
     "arena",
     "backend",
     "bench",
@@ -24,10 +28,9 @@ _MODULES = (
     "optim",
     "random",
     "testing",
-)
-_NAMES = {"TrainStep": "step", "Trainer": "trainer", "History": "trainer"}
+]
 
-__all__ = ["__version__", *_MODULES, *_NAMES]
+_HOMES = {"TrainStep": "step", "Trainer": "trainer", "History": "trainer"}
 
 if TYPE_CHECKING:
     from . import (
@@ -50,11 +53,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    if name in _NAMES:
-        return getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
-    raise AttributeError(f"module 'fastdl' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'fastdl' has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    return importlib.import_module(f".{name}", __name__)
 
 
 def __dir__() -> list[str]:

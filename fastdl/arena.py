@@ -19,7 +19,8 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     size = math.prod(shape) * dtype.itemsize
     raw = np.zeros(size + ALIGN, np.uint8)
     skip = -raw.ctypes.data % ALIGN
-    return raw[skip : skip + size].view(dtype).reshape(shape)
+    array: Array = raw[skip : skip + size].view(dtype).reshape(shape)
+    return array
 
 
 class Layout:

@@ -148,7 +148,8 @@ def describe() -> str:
     threads = importlib.import_module("fastdl.kernels._numba").threads
     version = importlib.import_module("numba").__version__
     blas = "blocked loops" if _blas().missing else "scipy's BLAS"
-    return f"cpu, Numba {version} on {threads.count} thread{'s' * (threads.count > 1)} ({threads.layer}), products by {blas}"
+    several = "s" * (threads.count > 1)
+    return f"cpu, Numba {version} on {threads.count} thread{several} ({threads.layer}), products by {blas}"
 
 
 def must_compile() -> bool:

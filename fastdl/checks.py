@@ -34,8 +34,7 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None) -> Array
     if dtype is None:
         if value.dtype not in FLOATS or not value.dtype.isnative:
             raise TypeError(
-                f"{op}: {name} must be float32 or float64, got {value.dtype.str}; "
-                f"pass {name}.astype(np.float32)"
+                f"{op}: {name} must be float32 or float64, got {value.dtype.str}; pass {name}.astype(np.float32)"
             )
     elif value.dtype != dtype:
         raise TypeError(
@@ -43,17 +42,15 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None) -> Array
             f"pass {name}.astype(np.{np.dtype(dtype).name})"
         )
     if axes != "..." and value.ndim != len(axes):
-        raise ValueError(
-            f"{op}: {name} must have {len(axes)} axes ({', '.join(axes)}), got shape {value.shape}"
-        )
+        raise ValueError(f"{op}: {name} must have {len(axes)} axes ({', '.join(axes)}), got shape {value.shape}")
     if not value.flags.c_contiguous or not value.flags.aligned:
         if recording():
             raise ValueError(
-                f"{op}: {name} is not contiguous, and a recorded step cannot copy it; "
-                "give the op a contiguous array"
+                f"{op}: {name} is not contiguous, and a recorded step cannot copy it; give the op a contiguous array"
             )
         value = np.array(value, order="C", copy=True)
-    return value  # type: ignore[no-any-return]
+    result: Array = value
+    return result
 
 
 def sizes(op: str, **arguments: tuple[Array | None, str]) -> dict[str, int]:
@@ -67,8 +64,7 @@ def sizes(op: str, **arguments: tuple[Array | None, str]) -> dict[str, int]:
             known = found.setdefault(letter, (size, name))
             if known[0] != size:
                 raise ValueError(
-                    f"{op}: {name} has shape {value.shape}, wanted {known[0]} along axis {axis}, "
-                    f"to fit {known[1]}"
+                    f"{op}: {name} has shape {value.shape}, wanted {known[0]} along axis {axis}, to fit {known[1]}"
                 )
     return {letter: size for letter, (size, _) in found.items()}
 
@@ -101,7 +97,7 @@ def output(op: str, name: str, out: Any, shape: tuple[int, ...], dtype: Any, *re
             raise ValueError(f"{op}: {name} overlaps another argument; give it memory of its own")
     if same is not None and np.may_share_memory(mine, unseal(same)) and _address(mine) != _address(same):
         raise ValueError(f"{op}: {name} overlaps an argument in part; pass that very array, or another")
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def _address(value: Array) -> int:

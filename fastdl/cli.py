@@ -101,4 +101,3 @@ def _folder(wanted: Path | None) -> Path:
     if used is not None:
         raise UsageError(f"--out {wanted} is not empty (it holds {used.name}); name a new folder")
     return wanted
-

@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 from . import __version__, backend
@@ -60,7 +61,10 @@ def _numba_details() -> dict[str, Any]:
     return {
         "threads": {"layer": threads.layer, "count": threads.count},
         "blas": blas.describe(),
-        "cache": {"folder": str(folder or cache.root()), "kernels": len(list(folder.glob("*.kernel"))) if folder else 0},
+        "cache": {
+            "folder": str(folder or cache.root()),
+            "kernels": len(list(folder.glob("*.kernel"))) if folder else 0,
+        },
     }
 
 
@@ -73,8 +77,8 @@ def _version(distribution: str) -> str | None:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()

@@ -206,9 +206,7 @@ def activation(x: Array, name: str, *, slope: float = 0.01, out: Array | None = 
     return out
 
 
-def activation_backward(
-    dy: Array, y: Array, name: str, *, slope: float = 0.01, out: Array | None = None
-) -> Array:
+def activation_backward(dy: Array, y: Array, name: str, *, slope: float = 0.01, out: Array | None = None) -> Array:
     """dx = dy f'(x), from the activation's output y.
 
     Parameters
@@ -772,7 +770,8 @@ def _labels(op: str, labels: Any) -> Array:
     if labels.dtype == np.uint64 and labels.size and labels.max() > np.iinfo(np.int64).max:
         row = int(labels.argmax())
         raise ValueError(f"{op}: the label of row {row} is {labels[row]}, which no class has")
-    return labels.astype(np.int64, copy=False)
+    wide: Array = labels.astype(np.int64, copy=False)
+    return wide
 
 
 # ---------------------------------------------------------------- gather

@@ -91,14 +91,14 @@ def launch(
         tape.add(Entry(name, kernel, tuple(map(unseal, args)), tuple(map(unseal, outputs)), capturable))
 
 
-class Sealed(np.ndarray):  # type: ignore[type-arg]
+class Sealed(np.ndarray):
     """An array of a recorded step: its shape can be read, its values cannot.
 
     NumPy code between ops, or a branch on a value, would be lost from the tape; so it fails, at its
     own line.
     """
 
-    __array_ufunc__ = None
+    __array_ufunc__ = None  # type: ignore[assignment]
 
     def _closed(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(
@@ -106,11 +106,11 @@ class Sealed(np.ndarray):  # type: ignore[type-arg]
             "frame.call(function, *arrays), or TrainStep(record=False)"
         )
 
-    __array_function__ = __float__ = __int__ = __bool__ = __iter__ = __setitem__ = _closed  # type: ignore[assignment]
-    __contains__ = __index__ = __complex__ = __copy__ = __deepcopy__ = _closed  # type: ignore[assignment]
-    item = tolist = tobytes = fill = copy = astype = dot = sort = argsort = _closed  # type: ignore[assignment]
-    sum = prod = mean = std = var = max = min = any = all = argmax = argmin = _closed  # type: ignore[assignment]
-    cumsum = cumprod = clip = round = take = put = repeat = nonzero = flatten = _closed  # type: ignore[assignment]
+    __array_function__ = __float__ = __int__ = __bool__ = __iter__ = __setitem__ = _closed
+    __contains__ = __index__ = __complex__ = __copy__ = __deepcopy__ = _closed
+    item = tolist = tobytes = fill = copy = astype = dot = sort = argsort = _closed
+    sum = prod = mean = std = var = max = min = any = all = argmax = argmin = _closed
+    cumsum = cumprod = clip = round = take = put = repeat = nonzero = flatten = _closed
 
     def __getitem__(self, key: Any) -> Any:
         view = super().__getitem__(key)

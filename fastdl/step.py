@@ -228,7 +228,7 @@ class TrainStep:
 
     def _tick(self, workspace: Workspace, start: int, first_row: int, total: int) -> None:
         """Write what this step needs to know, computed in float64, into the one small array."""
-        raw, seed, step = workspace.control.raw, self.seed, self.count + 1
+        raw, seed, step = workspace.control.bytes, self.seed, self.count + 1
         loss = workspace.control.loss[0] if first_row else 0.0
         _INTEGERS.pack_into(raw, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, first_row, start)
         scalars = self.optimizer.scalars(step)
@@ -247,9 +247,10 @@ class TrainStep:
         x, target = self._input_rows(workspace)
         status = seal(control.status)
         if bound:
+            assert self._data is not None and self._targets is not None and self._order is not None
             start = seal(control.start)
-            for source, rows in ((self._data, x), (self._targets, target)):
-                ops.gather(source, self._order, start=start, rows=n, out=rows)
+            ops.gather(self._data, self._order, start=start, rows=n, out=x)
+            ops.gather(self._targets, self._order, start=start, rows=n, out=target)
         output = self.model.forward(x, workspace.frame, train=True)
         self.model.backward(self.loss.gradient(output, target, workspace.loss), workspace.frame)
         if weights.averages_flat.size:

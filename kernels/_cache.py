@@ -63,7 +63,8 @@ def _key() -> str:
         digest.update(source.relative_to(here).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
     options = [getattr(numba.config, name, None) for name in ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE")]
     digest.update(repr(options).encode())
-    return f"numba{numba.__version__}-llvmlite{llvmlite.__version__}-py{platform.python_version()}-{digest.hexdigest()[:16]}"
+    versions = f"numba{numba.__version__}-llvmlite{llvmlite.__version__}-py{platform.python_version()}"
+    return f"{versions}-{digest.hexdigest()[:16]}"
 
 
 _warned = False
@@ -132,6 +133,6 @@ class KernelCache(_Cache):
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
             with os.fdopen(handle, "wb") as file:
                 file.write(hashlib.sha256(payload).digest() + payload)
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except OSError as error:
             _warn(error)

@@ -61,7 +61,7 @@ def split(
         raise ValueError(f"split: {n} rows are too few for parts {tuple(parts)}; part {int(given.argmin())} is empty")
     result = []
     for number, pieces in enumerate(chosen):
-        rows = np.concatenate(pieces)
-        rows = rows[random.permutation(len(rows), seed=seed, stream=random.SPLIT, step=number + 1)]
-        result.append((x[rows], y[rows]))
+        together = np.concatenate(pieces)
+        shuffled = together[random.permutation(len(together), seed=seed, stream=random.SPLIT, step=number + 1)]
+        result.append((x[shuffled], y[shuffled]))
     return result

@@ -43,17 +43,20 @@ class BatchNorm(Layer):
 
     def forward(self, x: Array, frame: Frame, train: bool) -> Array:
         gamma, beta = frame.param("gamma"), frame.param("beta")
-        y = frame.rows("y", x.shape[1])
-        options = {"eps": self.eps, "activation": self.activation, "out": y, "work": self._work(x, frame)}
+        y, work = frame.rows("y", x.shape[1]), self._work(x, frame)
         if not train:
+            mean, variance = frame.average("mean"), frame.average("variance")
             return ops.batch_norm_predict(
-                x, gamma, beta, frame.average("mean"), frame.average("variance"), **options
+                x, gamma, beta, mean, variance, eps=self.eps, activation=self.activation, out=y, work=work
             )
         statistics = ops.BatchStatistics(
             frame.of_batch("mean"), frame.of_batch("variance"), frame.array("inverse_deviation", x.shape[1])
         )
         frame.saved.update(x=x, y=y, statistics=statistics)
-        return ops.batch_norm(x, gamma, beta, statistics=statistics, **options)[0]
+        ops.batch_norm(
+            x, gamma, beta, eps=self.eps, activation=self.activation, out=y, statistics=statistics, work=work
+        )
+        return y
 
     def backward(self, dy: Array, frame: Frame) -> Array:
         x = frame.saved["x"]
@@ -73,6 +76,4 @@ class BatchNorm(Layer):
 
     def _work(self, x: Array, frame: Frame) -> ops.BatchNormWork:
         columns = x.shape[1]
-        return ops.BatchNormWork(
-            frame.array("sums", 3, columns, dtype=np.float64), frame.array("terms", 3, columns)
-        )
+        return ops.BatchNormWork(frame.array("sums", 3, columns, dtype=np.float64), frame.array("terms", 3, columns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .. import ops
 from ..initializers import Initializer, he_normal, zeros
@@ -37,7 +37,7 @@ class Linear(Layer):
     inputs: int | None = None
     bias: bool = True
     activation: str | None = None
-    start: Initializer = he_normal
+    start: Initializer = field(default=he_normal, repr=False)
 
     def params(self, shape: Shape) -> dict[str, Param]:
         weight = Param((features(self, shape, self.inputs), self.outputs), self.start, decay=True)

@@ -20,9 +20,8 @@ class Sequential(Layer):
     def __init__(self, *layers: Layer):
         for at, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(
-                    f"Sequential: layer {at} is {layer!r}, wanted a Layer; write nn.{getattr(layer, '__name__', 'ReLU')}()"
-                )
+                name = getattr(layer, "__name__", "ReLU")
+                raise TypeError(f"Sequential: layer {at} is {layer!r}, wanted a Layer; write nn.{name}()")
         self.layers = layers
 
     def __repr__(self) -> str:

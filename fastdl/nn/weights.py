@@ -93,7 +93,8 @@ class Weights:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of all its arrays."""
-        return self.layout.dtype
+        dtype: np.dtype[Any] = self.layout.dtype
+        return dtype
 
     def copy(self) -> dict[str, Array]:
         """All parameters and running averages, copied."""

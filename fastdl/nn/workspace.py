@@ -39,6 +39,7 @@ class Control:
 
     def __init__(self) -> None:
         self.raw = aligned((FLOATS_AT + 8 * (2 + SCALARS),), np.uint8)
+        self.bytes = self.raw.data
         integers, floats = self.raw[:FLOATS_AT].view(np.int64), self.raw[FLOATS_AT:].view(np.float64)
         self.draw, self.start, self.status = integers[:4], integers[4:5], integers[5:6]
         self.loss, self.scale, self.scalars = floats[:1], floats[1:2], floats[2:]

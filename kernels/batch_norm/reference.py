@@ -1,7 +1,8 @@
 """Batch normalisation of the columns of x (n, c): training, prediction, gradients, running averages.
 
 Training: y = gamma (x - mean) inv_std + beta with the batch's mean and biased variance,
-inv_std = 1 / sqrt(var + eps). `sums` and `terms` are scratch of the CPU kernels. The `_relu` names apply max(y, 0) in the same pass.
+inv_std = 1 / sqrt(var + eps). The `_relu` names apply max(y, 0) in the same pass. `sums` and `terms`
+are scratch of the CPU kernels.
 """
 
 import numpy as np

@@ -34,9 +34,7 @@ def adam(p, g, m, v, decayed, scalars, status):
     """m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr m_hat / (sqrt(v_hat) + eps)."""
     if status[0]:
         return
-    lr, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, correction1, correction2 = (
-        scalars.astype(p.dtype)
-    )
+    lr, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, correction1, correction2 = scalars.astype(p.dtype)
     g = g.copy()
     g[:decayed] += decay * p[:decayed]
     m[...] = beta1 * m + one_minus_beta1 * g
