@@ -1,0 +1,90 @@
+"""The commands, as a user calls them."""
+
+import json
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+
+from fastdl import checkpoint, recipes
+from fastdl.cli import main
+from fastdl.config import Config
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_train_tells_and_keeps_what_it_did(tmp_path, capsys):
+    assert main(["train", "--epochs", "3", "--seed", "7", "--layers", "32", "16"]) == 0
+    said = capsys.readouterr().out
+    assert "digits: 1,797 images" in said
+    assert "test accuracy" in said
+    assert "the same 13 writers in all parts" in said
+    assert "wall time" in said
+    run = tmp_path / "runs" / "1"
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config["seed"] == 7
+    assert config["layers"] == [32, 16]
+    assert len((run / "history.csv").read_text().splitlines()) == 4
+    arrays, texts = checkpoint.load(run / "weights.safetensors")
+    assert arrays["0.weight"].shape == (64, 32)
+    assert arrays["standardize.mean"].shape == (64,)
+    assert "0x" not in texts["model"]  # no address, which would differ from run to run
+    main(["train", "--epochs", "1"])
+    assert (tmp_path / "runs" / "2").is_dir()
+
+
+def test_the_same_seed_gives_the_same_bits_in_another_process(tmp_path):
+    for name in ("a", "b"):
+        command = [sys.executable, "-m", "fastdl", "train", "--epochs", "2", "--out", name]
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    assert (tmp_path / "a/weights.safetensors").read_bytes() == (tmp_path / "b/weights.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_the_main_job_reaches_its_accuracy():
+    tests = [recipes.train_digits(Config(seed=seed)).test["accuracy"] for seed in range(5)]
+    assert np.mean(tests) >= 0.975
+    assert min(tests) >= 0.96
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "epochs is 0, wanted at least 1"),
+        (["--batch-size", "1"], "batch_size is 1, wanted at least 2"),
+        (["--layers", "8", "0"], "layers are"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--out", "used"], "--out used is not empty (it holds file); name a new folder"),
+        (["--out", "used/file/deeper"], "--out used/file/deeper: Not a directory"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(tmp_path, capsys, arguments, message):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").write_text("")
+    assert main(["train", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert message in said.err
+
+
+def test_info_is_for_people_and_as_json(capsys):
+    assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["backends"]["numpy"] == "usable"
+    assert found["cache"]["folder"]
+    main(["info"])
+    text = capsys.readouterr().out
+    for word in ("fastdl", "numba", "cuda", "cache", "blas", "threads"):
+        assert word in text
+
+
+def test_version_is_told(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("fastdl 0.1.0")

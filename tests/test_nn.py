@@ -1,0 +1,213 @@
+"""Layers: gradients, sharing, shapes, and what their errors say."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from fastdl import nn, ops
+
+LAYERS = {
+    "linear": lambda: [nn.Linear(5)],
+    "linear without bias": lambda: [nn.Linear(5, bias=False)],
+    "linear relu": lambda: [nn.Linear(5, activation="relu")],
+    "linear leaky relu": lambda: [nn.Linear(5, activation="leaky_relu")],
+    "linear sigmoid": lambda: [nn.Linear(5, activation="sigmoid")],
+    "linear tanh": lambda: [nn.Linear(5, activation="tanh")],
+    "batch norm": lambda: [nn.Linear(4), nn.BatchNorm(), nn.Linear(3)],
+    "batch norm relu": lambda: [nn.Linear(4), nn.BatchNorm(activation="relu"), nn.Linear(3)],
+    "relu": lambda: [nn.Linear(4), nn.ReLU(), nn.Linear(3)],
+    "leaky relu": lambda: [nn.Linear(4), nn.LeakyReLU(0.2), nn.Linear(3)],
+    "sigmoid": lambda: [nn.Linear(4), nn.Sigmoid(), nn.Linear(3)],
+    "tanh": lambda: [nn.Linear(4), nn.Tanh(), nn.Linear(3)],
+    "dropout": lambda: [nn.Linear(4), nn.Dropout(0.4), nn.Linear(3)],
+    "dropout of the input": lambda: [nn.Dropout(0.4), nn.Linear(3)],
+    "nested": lambda: [nn.Linear(4), nn.Sequential(nn.Tanh(), nn.Linear(4)), nn.Linear(3)],
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_match_central_differences(name):
+    rng = np.random.default_rng(1)
+    weights = nn.Weights(nn.Sequential(*LAYERS[name]()), (6,), dtype=np.float64, seed=3)
+    workspace = nn.Workspace(weights, 7)
+    x = rng.standard_normal((7, 6))
+    direction = rng.standard_normal((7, *weights.output_shape))
+
+    def objective():
+        workspace.begin(7)
+        return float((workspace.weights.model.forward(x, workspace.frame, train=True) * direction).sum())
+
+    objective()
+    workspace.begin(7)
+    assert weights.model.backward(direction, workspace.frame) is None  # nothing before it has parameters
+    for parameter, array in weights.params.items():
+        for at in np.ndindex(array.shape):
+            kept = array[at]
+            array[at] = kept + 1e-6
+            above = objective()
+            array[at] = kept - 1e-6
+            below = objective()
+            array[at] = kept
+            difference = (above - below) / 2e-6
+            assert workspace.grads[parameter][at] == pytest.approx(difference, rel=1e-6, abs=1e-7), (parameter, at)
+
+
+def test_gradient_of_the_input_where_something_stands_before():
+    weights = nn.Weights(nn.Sequential(nn.Linear(4), nn.Dropout(0.5), nn.Linear(3)), (6,))
+    first, dropout, last = nn.Workspace(weights, 2).frame.children
+    assert (first.wants_dx, dropout.wants_dx, last.wants_dx) == (False, True, True)
+
+
+def test_prediction_leaves_dropout_out_and_takes_running_averages():
+    weights = nn.Weights(nn.Sequential(nn.BatchNorm(), nn.Dropout(0.9)), (3,), dtype=np.float64)
+    weights.averages["0.mean"][...] = [1, 2, 3]
+    weights.averages["0.variance"][...] = [4, 4, 4]
+    workspace = nn.Workspace(weights, 5, train=False)
+    x = np.array([[3.0, 2.0, 7.0]])
+    workspace.begin(1)
+    alone = weights.model.forward(x, workspace.frame, train=False).copy()
+    np.testing.assert_allclose(alone, [[1, 0, 2]], rtol=1e-5)
+    workspace.begin(5)
+    others = np.random.default_rng(0).standard_normal((4, 3))
+    among = weights.model.forward(np.concatenate([x, others]), workspace.frame, train=False)
+    np.testing.assert_array_equal(among[:1], alone)
+
+
+def test_one_layer_at_two_places_shares_weights_and_sums_their_gradients():
+    shared = nn.Linear(4)
+    weights = nn.Weights(nn.Sequential(shared, nn.Tanh(), shared), (4,), dtype=np.float64)
+    assert set(weights.params) == {"0.weight", "0.bias"}
+    apart = nn.Weights(nn.Sequential(nn.Linear(4), nn.Tanh(), nn.Linear(4)), (4,), dtype=np.float64)
+    for name, array in apart.params.items():
+        array[...] = weights.params["0." + name[2:]]
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    grads = []
+    for each in (weights, apart):
+        workspace = nn.Workspace(each, 3)
+        workspace.begin(3)
+        y = each.model.forward(x, workspace.frame, train=True)
+        each.model.backward(np.ones_like(y), workspace.frame)
+        grads.append(workspace.grads)
+    for name in ("weight", "bias"):
+        expected = grads[1][f"0.{name}"] + grads[1][f"2.{name}"]
+        np.testing.assert_allclose(grads[0][f"0.{name}"], expected, rtol=1e-13)
+
+
+def test_two_threads_with_a_workspace_each_share_one_model():
+    model = nn.Sequential(nn.Linear(64), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.3), nn.Linear(10))
+    weights = nn.Weights(model, (32,))
+    rng = np.random.default_rng(0)
+    data = [rng.standard_normal((48, 32), np.float32) for _ in range(2)]
+
+    def gradients(x, workspace):
+        workspace.begin(len(x))
+        y = model.forward(x, workspace.frame, train=True)
+        model.backward(y, workspace.frame)
+        return workspace.grads_flat.tobytes()
+
+    expected = [gradients(x, nn.Workspace(weights, 48)) for x in data]
+    wrong = []
+
+    def work(number):
+        workspace = nn.Workspace(weights, 48)
+        wrong.extend(1 for _ in range(300) if gradients(data[number], workspace) != expected[number])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_weights_lie_in_one_buffer_those_that_decay_first():
+    weights = nn.Weights(nn.Sequential(nn.Linear(3), nn.BatchNorm(), nn.Linear(2)), (5,))
+    split = weights.layout.split
+    assert {n for n, at in weights.layout.offsets.items() if at < split} == {"0.weight", "2.weight"}
+    for array in weights.params.values():
+        assert array.ctypes.data % 256 == 0
+        assert np.shares_memory(array, weights.flat)
+    variances = weights.averages_layout
+    assert {n for n, at in variances.offsets.items() if at < variances.split} == {"1.variance"}
+
+
+def test_weights_depend_on_the_seed_alone():
+    model = nn.Sequential(nn.Linear(30), nn.Linear(20))
+    assert nn.Weights(model, (9,), seed=4).flat.tobytes() == nn.Weights(model, (9,), seed=4).flat.tobytes()
+    assert nn.Weights(model, (9,), seed=4).flat.tobytes() != nn.Weights(model, (9,), seed=5).flat.tobytes()
+
+
+def test_he_start_has_the_variance_it_names():
+    weight = nn.Weights(nn.Linear(500), (400,)).params["weight"]
+    assert weight.std() == pytest.approx(np.sqrt(2 / 400), rel=0.01)
+    assert abs(weight.mean()) < 1e-3
+
+
+def test_copy_and_load_carry_everything():
+    model = nn.Sequential(nn.Linear(3), nn.BatchNorm())
+    first, second = nn.Weights(model, (5,), seed=1), nn.Weights(model, (5,), seed=2)
+    first.averages["1.mean"][...] = 7
+    second.load(first.copy())
+    assert first.flat.tobytes() == second.flat.tobytes()
+    assert (second.averages["1.mean"] == 7).all()
+
+
+def test_load_names_all_that_does_not_fit_and_takes_nothing():
+    weights = nn.Weights(nn.Sequential(nn.Linear(3)), (5,))
+    before = weights.flat.copy()
+    with pytest.raises(ValueError, match=r"missing 0\.bias.*unknown other.*0\.weight has shape \(2,\), wanted \(5, 3\)"):
+        weights.load({"0.weight": np.zeros(2), "other": np.zeros(1)})
+    assert weights.flat.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([nn.Linear(3, inputs=4)], "layer 0: Linear was made for 4 inputs, got 6"),
+        ([nn.Linear(3), nn.Linear(2, inputs=5)], "layer 1: Linear was made for 5 inputs, got 3"),
+        ([nn.Linear(3), nn.Sequential(nn.Linear(2, inputs=5))], r"layer 1\.0: Linear was made for 5 inputs, got 3"),
+    ],
+)
+def test_shape_errors_name_the_layer(layers, message):
+    with pytest.raises(ValueError, match=message):
+        nn.Weights(nn.Sequential(*layers), (6,))
+
+
+def test_layers_refuse_rows_that_are_no_vectors():
+    with pytest.raises(ValueError, match=r"BatchNorm takes rows of shape \(features,\), got \(8, 8\)"):
+        nn.Weights(nn.Sequential(nn.BatchNorm()), (8, 8))
+
+
+def test_a_shared_layer_cannot_take_two_shapes():
+    shared = nn.Linear(4)
+    with pytest.raises(ValueError, match=r"layer 1 \(Linear\) shares the weights of layer 0.*\(6,\), but gets \(4,\)"):
+        nn.Weights(nn.Sequential(shared, shared), (6,))
+
+
+def test_a_class_in_the_place_of_a_layer_is_told():
+    with pytest.raises(TypeError, match=r"layer 1 is <class.*ReLU'>, wanted a Layer; write nn.ReLU\(\)"):
+        nn.Sequential(nn.Linear(3), nn.ReLU)
+
+
+def test_more_rows_than_the_workspace_holds_raise():
+    workspace = nn.Workspace(nn.Weights(nn.Linear(2), (3,)), 4)
+    with pytest.raises(ValueError, match="room for 4 rows, got 5; make it with batch_size=5"):
+        workspace.begin(5)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 2.0])
+def test_dropout_refuses_rates_outside_zero_to_one(rate):
+    with pytest.raises(ValueError, match="Dropout: rate must be at least 0 and below 1"):
+        nn.Dropout(rate)
+
+
+def test_every_dropout_draws_a_mask_of_its_own():
+    weights = nn.Weights(nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5)), (64,))
+    workspace = nn.Workspace(weights, 4)
+    workspace.begin(4)
+    weights.model.forward(np.ones((4, 64), np.float32), workspace.frame, train=True)
+    masks = [child.saved["mask"] for child in workspace.frame.children]
+    assert (masks[0] != masks[1]).any()
+    for child, mask in zip(workspace.frame.children, masks, strict=True):
+        np.testing.assert_array_equal(mask, ops.dropout_mask((4, 64), rate=0.5, stream=child.stream))

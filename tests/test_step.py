@@ -1,0 +1,323 @@
+"""The training step: replay against eager, what a tape may not hold, parity with an independent implementation."""
+
+import gc
+import multiprocessing
+import os
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fastdl import losses, nn, ops, optim
+from fastdl.step import TrainStep
+
+from test_nn import LAYERS
+
+
+def data(rows=200, features=6, classes=3, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((rows, features)).astype(dtype), rng.integers(0, classes, rows)
+
+
+def make(*layers, optimizer=None, **options):
+    options = {"batch_size": 32, "seed": 5, **options}
+    return TrainStep(nn.Sequential(*layers), losses.SoftmaxCrossEntropy(), optimizer or optim.Adam(0.01), **options)
+
+
+def deep(**options):
+    block = [nn.Linear(16, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.3)]
+    return make(*block, nn.Linear(3), **options)
+
+
+def state(step):
+    return [a.tobytes() for a in (step.weights.flat, step.weights.averages_flat, *step.moments)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("optimizer", [optim.Adam(0.01, weight_decay=0.1), optim.SGD(0.1, weight_decay=0.1)])
+@pytest.mark.parametrize("name", LAYERS)
+def test_replay_equals_eager_to_the_bit(name, optimizer, dtype):
+    x, y = data(dtype=dtype)
+    replayed, eager = (make(*LAYERS[name](), optimizer=optimizer, dtype=dtype, record=r) for r in (True, False))
+    for start, rows in [(0, 32), (32, 32), (64, 32), (96, 7), (103, 32), (150, 7), (3, 2)] * 3:
+        batch = x[start : start + rows], y[start : start + rows] % 3
+        assert replayed(*batch) == eager(*batch)
+        assert state(replayed) == state(eager)
+
+
+def test_rows_gathered_inside_the_step_equal_rows_handed_over():
+    x, y = data()
+    bound, handed = deep(), deep()
+    bound.bind(x, y)
+    order = np.random.default_rng(1).permutation(200)
+    bound.set_order(order)
+    for start, rows in [(0, 32), (32, 32), (100, 9), (64, 32), (150, 9)]:
+        chosen = order[start : start + rows]
+        assert bound.run(start, rows) == handed(x[chosen], y[chosen])
+    assert state(bound) == state(handed)
+
+
+def test_a_second_data_set_can_be_bound():
+    x, y = data()
+    first, second = deep(), deep()
+    first.bind(x, y)
+    first.run(0, 32)
+    first.bind(x[::-1].copy(), y[::-1].copy())
+    second(x[:32], y[:32])
+    assert first.run(0, 32) == second(x[::-1][:32], y[::-1][:32])
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole():
+    x, y = data(dtype=np.float64)
+    layers = [nn.Linear(16, activation="tanh"), nn.Dropout(0.3), nn.Linear(3)]
+    whole, parts = (make(*layers, dtype=np.float64, optimizer=optim.SGD(0.5)) for _ in range(2))
+    for _ in range(4):
+        loss = whole(x[:30], y[:30])
+        parts(x[:12], y[:12], first_row=0, rows=30)
+        parts(x[12:24], y[12:24], first_row=12, rows=30)
+        assert parts(x[24:30], y[24:30], first_row=24, rows=30) == pytest.approx(loss, rel=1e-13)
+        np.testing.assert_allclose(parts.weights.flat, whole.weights.flat, rtol=1e-12, atol=1e-14)
+    assert parts.count == whole.count == 4
+
+
+def test_twenty_thousand_replayed_steps_keep_and_take_no_memory():
+    x, y = data()
+    step = deep()
+    step.bind(x, y)
+    step.run(0, 32)
+    for _ in range(10):
+        step.run(32, 32)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        step.run(0, 32)
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(20_000):
+            step.run(32, 32)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 512  # a few Python numbers
+    assert peak - before < 4096  # less than any array of the step
+
+
+@pytest.mark.parametrize("made_before", [0, 1, 2], ids=["first", "recorded", "replayed"])
+@pytest.mark.parametrize("label", [-1, 3, 2**40])
+def test_a_bad_label_is_named_and_changes_nothing(label, made_before):
+    x, y = data()
+    step, same = deep(), deep()
+    for each in (step, same):
+        each(x[40:50], y[40:50])  # of another size, so that there are weights
+        for _ in range(made_before):
+            each(x[:32], y[:32])
+    bad = y[:32].copy()
+    bad[[4, 9]] = label
+    with pytest.raises(ValueError, match=rf"the label of row 4 is {label}, wanted 0 to 2; nothing was changed"):
+        step(x[:32], bad)
+    assert state(step) == state(same)
+    assert step(x[:32], y[:32]) == same(x[:32], y[:32])
+    assert state(step) == state(same)
+
+
+def test_a_bad_label_of_a_bound_data_set_is_named_by_its_row():
+    x, y = data()
+    y[195] = 3
+    step = deep()
+    step.bind(x, y)
+    step.set_order(np.arange(200)[::-1])
+    with pytest.raises(ValueError, match="the label of row 195 is 3"):
+        step.run(0, 32)
+
+
+def test_the_loss_at_the_start_is_that_of_guessing():
+    x, y = data()
+    step = make(nn.Linear(3, start=lambda shape, seed, stream: np.zeros(shape)))
+    assert step(x[:32], y[:32]) == pytest.approx(np.log(3), rel=1e-6)
+
+
+def test_a_child_of_fork_goes_on_by_itself():
+    x, y = data(rows=400, features=300)
+    step, same = (make(nn.Linear(400), nn.BatchNorm(), nn.ReLU(), nn.Linear(3), batch_size=256) for _ in range(2))
+    for each in (step, same):
+        each.bind(x, y)
+        each.run(0, 256)
+    expected = same.run(100, 256)
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=lambda: queue.put((os.getpid(), step.run(100, 256))))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert queue.get()[1] == expected
+
+
+# ---------------------------------------------------------------- what a tape may not hold
+
+
+class Halve(nn.Layer):
+    """y = x / 2, in a way that the tests choose."""
+
+    def __init__(self, how):
+        self.how = how
+        self.calls = 0
+
+    def forward(self, x, frame, train):
+        y = frame.rows("y", *x.shape[1:])
+        return self.how(self, x, y, frame)
+
+    def backward(self, dy, frame):
+        return None
+
+
+def by_numpy(layer, x, y, frame):
+    return np.multiply(x, 0.5, out=y)
+
+
+def by_assignment(layer, x, y, frame):
+    y[...] = x
+    return y
+
+
+def by_branch(layer, x, y, frame):
+    if x[0, 0] > 0:
+        y = ops.activation(x, "relu", out=y)
+    return y
+
+
+def by_reading(layer, x, y, frame):
+    return ops.activation(x, "leaky_relu", slope=float(x.sum()), out=y)
+
+
+@pytest.mark.parametrize("how", [by_numpy, by_assignment, by_branch, by_reading])
+def test_numpy_between_ops_fails_at_its_own_line(how):
+    x, y = data()
+    step = make(Halve(how), nn.Linear(3))
+    with pytest.raises(TypeError, match="a recorded step cannot read values, or use NumPy, between ops"):
+        step(x[:32], y[:32])
+    make(Halve(how), nn.Linear(3), record=False)(x[:32], y[:32])
+
+
+def by_counting(layer, x, y, frame):
+    layer.calls += 1
+    return ops.activation(x, "leaky_relu", slope=0.1 * layer.calls, out=y)
+
+
+def test_a_step_that_differs_from_its_replay_is_found_out():
+    x, y = data()
+    step = make(Halve(by_counting), nn.Linear(3))
+    with pytest.raises(RuntimeError, match="a replay of this step differs from the step itself"):
+        step(x[:32], y[:32])
+
+
+def halve(x, y):
+    np.multiply(x, 0.5, out=y)
+
+
+def by_call(layer, x, y, frame):
+    frame.call(halve, x, y)
+    return y
+
+
+def test_a_function_of_ones_own_is_recorded_by_frame_call():
+    x, y = data()
+    step, eager = (make(Halve(by_call), nn.Linear(3), record=record) for record in (True, False))
+    for start in (0, 32, 64):
+        batch = x[start : start + 32], y[start : start + 32]
+        assert step(*batch) == eager(*batch)
+
+
+# ---------------------------------------------------------------- wrong input
+
+
+def test_wrong_rows_are_refused():
+    x, y = data()
+    step = make(nn.Linear(3))
+    step(x[:32], y[:32])
+    with pytest.raises(ValueError, match=r"room for 32 rows, got 40; make it with batch_size=40"):
+        step(x[:40], y[:40])
+    with pytest.raises(ValueError, match=r"x has shape \(4, 5\) and target \(4,\), wanted \(4, 6\) and \(4,\)"):
+        step(x[:4, :5], y[:4])
+    with pytest.raises(ValueError, match=r"target \(3,\), wanted"):
+        step(x[:4], y[:3])
+    with pytest.raises(ValueError, match="wanted at least one row"):
+        step(x[:0], y[:0])
+    with pytest.raises(TypeError, match=r"target must hold integers.*got float64; pass target.astype\(np.int64\)"):
+        step(x[:4], y[:4].astype(float))
+    with pytest.raises(TypeError, match=r"x must be a numpy.ndarray, got list; pass np.asarray\(x\)"):
+        step(x[:4].tolist(), y[:4])
+    with pytest.raises(TypeError, match="x must hold real numbers, got complex64"):
+        step(x[:4] + 1j, y[:4])
+    with pytest.raises(ValueError, match="rows 8 to 12 of a batch of 10"):
+        step(x[:4], y[:4], first_row=8, rows=10)
+
+
+def test_order_and_rows_are_checked():
+    x, y = data()
+    step = make(nn.Linear(3))
+    with pytest.raises(RuntimeError, match="no data set is bound"):
+        step.run(0, 4)
+    with pytest.raises(RuntimeError, match="no weights before the first batch"):
+        _ = step.weights
+    step.bind(x, y)
+    with pytest.raises(IndexError, match="rows 190 to 210 of 200"):
+        step.run(190, 20)
+    with pytest.raises(ValueError, match="wanted 200 numbers from 0 to 199"):
+        step.set_order(np.full(200, 200))
+
+
+# ---------------------------------------------------------------- parity
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-12), (np.float32, 5e-6)])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_sixty_steps_equal_torch_in_float64(torch, dtype, bound, optimizer):
+    x, y = data(rows=600, features=64, classes=10, dtype=np.float64)
+    block = lambda width: [nn.Linear(width, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.25)]  # noqa: E731
+    model = nn.Sequential(*block(48), *block(32), nn.Linear(10))
+    ours = {"adam": optim.Adam(1e-3), "sgd": optim.SGD(0.05)}[optimizer]
+    step = TrainStep(model, losses.SoftmaxCrossEntropy(), ours, batch_size=32, seed=11, dtype=dtype)
+    step.bind(x.astype(dtype), y)
+
+    class Masked(torch.nn.Module):
+        """Dropout with masks handed over."""
+
+        def __init__(self, stream):
+            super().__init__()
+            self.stream = stream
+
+        def forward(self, rows):
+            mask = ops.dropout_mask(tuple(rows.shape), rate=0.25, seed=11, stream=self.stream, step=self.step)
+            return rows * torch.from_numpy(mask) / 0.75
+
+    their_block = lambda inputs, width, stream: [  # noqa: E731
+        torch.nn.Linear(inputs, width, bias=False),
+        torch.nn.BatchNorm1d(width),
+        torch.nn.ReLU(),
+        Masked(stream),
+    ]
+    theirs = torch.nn.Sequential(*their_block(64, 48, 4), *their_block(48, 32, 8), torch.nn.Linear(32, 10)).double()
+    with torch.no_grad():
+        theirs[8].bias.zero_()
+        for at, module in enumerate(theirs):
+            if isinstance(module, torch.nn.Linear):
+                module.weight.copy_(torch.from_numpy(step.weights.params[f"{at}.weight"].T.astype(np.float64)))
+    make_optimizer = {"adam": lambda p: torch.optim.Adam(p, 1e-3), "sgd": lambda p: torch.optim.SGD(p, 0.05)}
+    torch_optimizer = make_optimizer[optimizer](theirs.parameters())
+    rows = x.astype(dtype).astype(np.float64)
+
+    for number in range(60):
+        start = number * 32 % 544
+        batch = slice(start, start + 32)
+        for module in theirs:
+            module.step = number + 1
+        torch_optimizer.zero_grad()
+        expected = torch.nn.functional.cross_entropy(theirs(torch.from_numpy(rows[batch])), torch.from_numpy(y[batch]))
+        expected.backward()
+        torch_optimizer.step()
+        assert step.run(start, 32) == pytest.approx(expected.item(), rel=bound, abs=bound), number
+    for at, theirs_of in ((1, theirs[1]), (5, theirs[5])):
+        wanted = {"mean": theirs_of.running_mean, "variance": theirs_of.running_var}
+        for name, tensor in wanted.items():
+            found = step.weights.averages[f"{at}.{name}"]
+            np.testing.assert_allclose(found, tensor.numpy(), rtol=bound * 1e3, atol=bound * 10)

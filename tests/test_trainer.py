@@ -1,0 +1,168 @@
+"""The trainer: learning, history, interruption, going on."""
+
+import csv
+import io
+import signal
+
+import numpy as np
+import pytest
+
+import fastdl as fd
+from fastdl import nn
+from fastdl.trainer import SkippedRowWarning
+
+
+def digits(seed=0):
+    x, y = fd.data.load_digits()
+    return fd.data.split(x / 16, y, stratify=True, seed=seed)
+
+
+def trainer(*layers, lr=3e-3, **options):
+    model = nn.Sequential(*(layers or (nn.Linear(32, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Linear(10))))
+    return fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam(lr), **options)
+
+
+def test_it_learns_and_tells_how():
+    train, dev, test = digits()
+    made = trainer()
+    history = made.fit(*train, validation=dev, epochs=8, batch_size=64, progress=False)
+    assert history["epoch"] == list(range(1, 9))
+    assert history["loss"][0] > 5 * history["loss"][-1]
+    assert history["val_accuracy"][-1] > 0.93
+    assert history["learning_rate"] == [3e-3] * 8
+    assert min(history["rows_per_second"]) > 0
+    assert made.evaluate(*test)["accuracy"] > 0.93
+    assert made.evaluate(*dev) == {"loss": history["val_loss"][-1], "accuracy": history["val_accuracy"][-1]}
+
+
+def test_evaluation_is_that_of_the_whole_at_once():
+    train, dev, _ = digits()
+    made = trainer()
+    made.fit(*train, epochs=1, progress=False)
+    outputs = made.predict(dev[0])
+    shifted = outputs - outputs.max(axis=1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    found = made.evaluate(*dev)
+    assert found["loss"] == pytest.approx(-logs[np.arange(len(logs)), dev[1]].mean(), rel=1e-5)
+    assert found["accuracy"] == (outputs.argmax(axis=1) == dev[1]).mean()
+    np.testing.assert_allclose(made.predict(dev[0][:1]), outputs[:1], rtol=1e-5, atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    train = digits()[0]
+    runs = []
+    for seed in (3, 3, 4):
+        made = trainer(nn.Linear(16), nn.Dropout(0.2), nn.Linear(10), seed=seed)
+        made.fit(*train, epochs=2, progress=False)
+        runs.append(made.weights.flat.tobytes())
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_two_calls_of_fit_go_on_like_one():
+    train = digits()[0]
+    once, twice = trainer(), trainer()
+    once.fit(*train, epochs=4, batch_size=64, progress=False)
+    twice.fit(*train, epochs=1, batch_size=64, progress=False)
+    assert twice.fit(*train, epochs=3, batch_size=64, progress=False)["epoch"] == [2, 3, 4]
+    assert once.weights.flat.tobytes() == twice.weights.flat.tobytes()
+
+
+def test_another_batch_size_keeps_weights_moments_and_count():
+    train = digits()[0]
+    made = trainer()
+    made.fit(*train, epochs=1, batch_size=64, progress=False)
+    weights, moments, count = made.weights, [m.copy() for m in made.step.moments], made.step.count
+    made._make_step(32)
+    assert made.weights is weights
+    assert made.step.count == count
+    for before, after in zip(moments, made.step.moments, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_every_row_is_taken_once_an_epoch_in_an_order_of_its_own():
+    x = np.arange(50, dtype=np.float32).reshape(-1, 1)
+    made = trainer(nn.Linear(2))
+    taken = []
+    made.fit(x, np.zeros(50, int), epochs=1, batch_size=8, progress=False)
+    step = made.step
+    run = step.run
+    step.run = lambda start, rows: taken.append(step._order[start : start + rows].copy()) or run(start, rows)
+    made.fit(x, np.zeros(50, int), epochs=2, batch_size=8, progress=False)
+    epochs = np.concatenate(taken).reshape(2, 50)
+    assert (np.sort(epochs, axis=1) == np.arange(50)).all()
+    assert (epochs[0] != epochs[1]).any()
+
+
+def test_a_last_batch_of_one_row_is_left_out_and_said_once():
+    x, y = (a[:129] for a in digits()[0])
+    with pytest.warns(SkippedRowWarning, match="each epoch leaves its last row out") as said:
+        trainer().fit(x, y, epochs=3, batch_size=64, progress=False)
+    assert len(said) == 1
+    trainer(nn.Linear(10)).fit(x, y, epochs=1, batch_size=64, progress=False)  # nobody minds there
+
+
+def test_ctrl_c_ends_after_a_whole_step():
+    train = digits()[0]
+
+    def rate(step):
+        if step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return 1e-3
+
+    made, same = trainer(lr=rate), trainer(lr=1e-3)
+    history = made.fit(*train, epochs=9, batch_size=64, progress=False)
+    assert history.interrupted
+    assert made.step.count == 5
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    same.fit(*train, epochs=1, batch_size=64, progress=False)
+    assert not np.array_equal(made.weights.flat, same.weights.flat)
+    step = fd.TrainStep(same.model, same.loss, same.optimizer, batch_size=64)
+    step.bind(*train)
+    step.set_order(fd.random.permutation(len(train[0]), seed=0, step=0))
+    for start in range(0, 320, 64):
+        step.run(start, 64)
+    assert step.weights.flat.tobytes() == made.weights.flat.tobytes()
+
+
+def test_history_is_written_in_full_precision(tmp_path):
+    history = fd.History()
+    history.rows += [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "loss": 0.1}]
+    history.to_csv(tmp_path / "h.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "h.csv").read_text())))
+    assert [float(row["loss"]) for row in rows] == [1 / 3, 0.1]
+
+
+def test_saved_weights_predict_the_same(tmp_path):
+    train, dev, _ = digits()
+    made, other = trainer(), trainer(seed=9)
+    made.fit(*train, epochs=2, progress=False)
+    made.save(tmp_path / "w.safetensors")
+    other.fit(*train, epochs=1, progress=False)
+    other.load(tmp_path / "w.safetensors")
+    assert made.predict(dev[0]).tobytes() == other.predict(dev[0]).tobytes()
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
+    train, dev, _ = digits()
+    trainer().fit(*train, validation=dev, epochs=20, batch_size=256)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[0].startswith("epoch  1/20  loss ")
+    assert "dev accuracy" in lines[-1]
+    assert lines[-1].startswith("epoch 20/20")
+
+
+def test_what_cannot_be_is_refused():
+    train = digits()[0]
+    with pytest.raises(ValueError, match="epochs=0"):
+        trainer().fit(*train, epochs=0)
+    with pytest.raises(RuntimeError, match="no weights before the first fit"):
+        trainer().predict(train[0])
+    with pytest.raises(RuntimeError, match="device='cuda': .*use device='cpu'"):
+        trainer(device="cuda")
+    with pytest.raises(ValueError, match="device: got 'gpu', wanted 'auto', 'cpu' or 'cuda'"):
+        trainer(device="gpu")
+    made = trainer()
+    made.fit(*train, epochs=1, progress=False)
+    with pytest.raises(ValueError, match=r"rows of shape \(3,\), wanted \(64,\)"):
+        made.predict(np.zeros((2, 3), np.float32))
