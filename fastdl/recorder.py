@@ -98,15 +98,13 @@ class Sealed(np.ndarray):
     own line.
     """
 
-    __array_ufunc__ = None  # type: ignore[assignment]
-
     def _closed(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(
             "a recorded step cannot read values, or use NumPy, between ops; use fastdl.ops here, or "
             "frame.call(function, *arrays), or TrainStep(record=False)"
         )
 
-    __array_function__ = __float__ = __int__ = __bool__ = __iter__ = __setitem__ = _closed
+    __array_ufunc__ = __array_function__ = __float__ = __int__ = __bool__ = __iter__ = __setitem__ = _closed
     __contains__ = __index__ = __complex__ = __copy__ = __deepcopy__ = _closed
     item = tolist = tobytes = fill = copy = astype = dot = sort = argsort = _closed
     sum = prod = mean = std = var = max = min = any = all = argmax = argmin = _closed
