@@ -191,12 +191,19 @@ forward_tanh_loops = _forward("forward_tanh_loops", by_loops, tanh_of)
 backward_input_loops = _backward_input("backward_input_loops", by_loops)
 backward_weights_loops = _backward_weights("backward_weights_loops", by_loops)
 
-# Where scipy's BLAS cannot be bound the loops take its place under the same names.
-_product, _held = (by_loops, None) if _blas.missing else (by_blas, _blas.one_thread)
-forward = _forward("forward", _product, _unchanged, _held)
-forward_relu = _forward("forward_relu", _product, relu_of, _held)
-forward_leaky_relu = _forward("forward_leaky_relu", _product, leaky_relu_of, _held)
-forward_sigmoid = _forward("forward_sigmoid", _product, sigmoid_of, _held)
-forward_tanh = _forward("forward_tanh", _product, tanh_of, _held)
-backward_input = _backward_input("backward_input", _product, _held)
-backward_weights = _backward_weights("backward_weights", _product, _held)
+if _blas.missing:  # the loops take its place
+    forward = forward_loops
+    forward_relu = forward_relu_loops
+    forward_leaky_relu = forward_leaky_relu_loops
+    forward_sigmoid = forward_sigmoid_loops
+    forward_tanh = forward_tanh_loops
+    backward_input = backward_input_loops
+    backward_weights = backward_weights_loops
+else:
+    forward = _forward("forward", by_blas, _unchanged, _blas.one_thread)
+    forward_relu = _forward("forward_relu", by_blas, relu_of, _blas.one_thread)
+    forward_leaky_relu = _forward("forward_leaky_relu", by_blas, leaky_relu_of, _blas.one_thread)
+    forward_sigmoid = _forward("forward_sigmoid", by_blas, sigmoid_of, _blas.one_thread)
+    forward_tanh = _forward("forward_tanh", by_blas, tanh_of, _blas.one_thread)
+    backward_input = _backward_input("backward_input", by_blas, _blas.one_thread)
+    backward_weights = _backward_weights("backward_weights", by_blas, _blas.one_thread)
