@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 ALIGN = 256  # bytes: a multiple of every cache line, and of what a GPU reads in one access
 

@@ -7,13 +7,11 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .files import write_atomic
-
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 # All texts stand in one entry, since safetensors writes several in an order that changes from run to run.
 _ENTRY = "fastdl"

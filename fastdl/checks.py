@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from .recorder import Sealed, recording, unseal
+from .typing import Array
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-
-Array = np.ndarray[Any, Any]
 
 
 def array(op: str, name: str, value: Any, axes: str, dtype: Any = None) -> Array:

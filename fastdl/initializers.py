@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from . import random
+from .typing import Array
 
-Array = np.ndarray[Any, Any]
 Initializer = Callable[[tuple[int, ...], int, int], Array]
 
 

@@ -8,10 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import ops
-from .nn.workspace import Frame
+from .nn.frame import Frame
 from .recorder import seal
-
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 
 class Loss(Protocol):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 
 def accuracy(outputs: Array, labels: Array) -> float:

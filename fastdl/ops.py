@@ -13,8 +13,7 @@ import numpy as np
 
 from . import backend, checks
 from .recorder import launch, recording
-
-Array = checks.Array
+from .typing import Array
 
 ACTIVATIONS = ("relu", "leaky_relu", "sigmoid", "tanh")
 _EMPTY = {dtype: np.empty(0, dtype) for dtype in checks.FLOATS}  # stands for "no bias"

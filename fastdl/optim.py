@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
-
-import numpy as np
+from typing import ClassVar, Protocol
 
 from . import ops
+from .typing import Array
 
-Array = np.ndarray[Any, Any]
 Rate = float | Callable[[int], float]
 
 

@@ -6,13 +6,10 @@ numbers: every place of a layer has one of its own, from 0 on, and those below a
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .kernels.philox import reference
-
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 STARTS = 0x8000_0000  # + number of the parameter: its values at the start
 SHUFFLE = 0xC000_0000  # step = epoch: the order of the rows

@@ -12,11 +12,10 @@ from . import backend, ops
 from .arena import aligned
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
-from .nn.workspace import FLOATS_AT
+from .nn.frame import FLOATS_AT
 from .optim import Optimizer
 from .recorder import Tape, record, seal
-
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 AVERAGES_DECAY = 0.9
 _INTEGERS = struct.Struct("5q")

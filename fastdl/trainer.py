@@ -21,8 +21,7 @@ from .losses import Loss
 from .nn import Layer, Weights, Workspace
 from .optim import Optimizer
 from .step import TrainStep
-
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 PREDICT_ROWS = 256  # at a time: their activations stay in the cache
 

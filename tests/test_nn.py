@@ -36,7 +36,7 @@ def test_gradients_match_central_differences(name):
 
     def objective():
         workspace.begin(7)
-        return float((workspace.weights.model.forward(x, workspace.frame, train=True) * direction).sum())
+        return float((weights.model.forward(x, workspace.frame, train=True) * direction).sum())
 
     objective()
     workspace.begin(7)
@@ -50,7 +50,7 @@ def test_gradients_match_central_differences(name):
             below = objective()
             array[at] = kept
             difference = (above - below) / 2e-6
-            assert workspace.grads[parameter][at] == pytest.approx(difference, rel=1e-6, abs=1e-7), (parameter, at)
+            assert workspace.shared.grads[parameter][at] == pytest.approx(difference, rel=1e-6, abs=1e-7), (parameter, at)
 
 
 def test_gradient_of_the_input_where_something_stands_before():
@@ -88,7 +88,7 @@ def test_one_layer_at_two_places_shares_weights_and_sums_their_gradients():
         workspace.begin(3)
         y = each.model.forward(x, workspace.frame, train=True)
         each.model.backward(np.ones_like(y), workspace.frame)
-        grads.append(workspace.grads)
+        grads.append(workspace.shared.grads)
     for name in ("weight", "bias"):
         expected = grads[1][f"0.{name}"] + grads[1][f"2.{name}"]
         np.testing.assert_allclose(grads[0][f"0.{name}"], expected, rtol=1e-13)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from ..typing import Array
 
 
 def load_digits(dtype: Any = np.float32) -> tuple[Array, Array]:

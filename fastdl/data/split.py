@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from .. import random
-
-Array = np.ndarray[Any, Any]
+from ..typing import Array
 
 
 def split(

@@ -3,11 +3,12 @@
 from .activation import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
 from .batch_norm import BatchNorm
 from .dropout import Dropout
+from .frame import Frame
 from .layer import Average, Layer, Param
 from .linear import Linear
 from .sequential import Sequential
 from .weights import Weights
-from .workspace import Frame, Workspace
+from .workspace import Workspace
 
 __all__ = [
     "Activation",

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .. import ops
-from .layer import Array, Layer
-from .workspace import Frame
+from ..typing import Array
+from .frame import Frame
+from .layer import Layer
 
 
 @dataclass(frozen=True, eq=False)

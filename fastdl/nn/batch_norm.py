@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import ops
 from ..initializers import ones, zeros
-from .layer import Array, Average, Layer, Param, Shape, features
-from .workspace import Frame
+from ..typing import Array, Shape
+from .frame import Frame
+from .layer import Average, Layer, Param, features
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import ops
-from .layer import Array, Layer
-from .workspace import Frame
+from ..typing import Array
+from .frame import Frame
+from .layer import Layer
 
 
 @dataclass(frozen=True, eq=False)

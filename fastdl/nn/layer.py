@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from ..initializers import Initializer
-
-if TYPE_CHECKING:
-    from .workspace import Frame
-
-Array = np.ndarray[Any, Any]
-Shape = tuple[int, ...]
+from ..typing import Array, Shape
+from .frame import Frame
 
 
 class Param(NamedTuple):

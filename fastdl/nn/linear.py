@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from .. import ops
 from ..initializers import Initializer, he_normal, zeros
-from .layer import Array, Layer, Param, Shape, features
-from .workspace import Frame
+from ..typing import Array, Shape
+from .frame import Frame
+from .layer import Layer, Param, features
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .layer import Array, Layer, Shape
-from .workspace import Frame
+from ..typing import Array, Shape
+from .frame import Frame
+from .layer import Layer
 
 
 class Sequential(Layer):

@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import random
 from ..arena import Layout
-from .layer import Array, Average, Layer, Param, Shape
+from ..typing import Array, Shape
+from .layer import Average, Layer, Param
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,158 @@
+"""What a layer has at hand where it is used: parameters, gradients, buffers, and what changes each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..arena import aligned
+from ..recorder import launch, seal
+from ..typing import Array
+
+SCALARS = 16  # numbers of an optimizer at most
+FLOATS_AT = 48  # bytes: where the floats of a Control begin, behind its six integers
+
+
+class Control:
+    """All that changes from one step to the next, in one small buffer that kernels read.
+
+    Attributes
+    ----------
+    draw : (4,) int64
+        Seed's low and high word, step, and first row of this part of the batch: for random numbers.
+    start : (1,) int64
+        Where in the epoch's order the batch begins.
+    status : (1,) int64
+        0, or 1 + the row of a bad label: then nothing may change parameters or averages.
+    loss : (1,) float64
+        The sum of scaled losses so far.
+    scale : (1,) float64
+        1 / rows of the whole batch.
+    scalars : (16,) float64
+        What the optimizer's kernel reads.
+    """
+
+    def __init__(self) -> None:
+        self.raw = aligned((FLOATS_AT + 8 * (2 + SCALARS),), np.uint8)
+        self.bytes = self.raw.data
+        integers, floats = self.raw[:FLOATS_AT].view(np.int64), self.raw[FLOATS_AT:].view(np.float64)
+        self.draw, self.start, self.status = integers[:4], integers[4:5], integers[5:6]
+        self.loss, self.scale, self.scalars = floats[:1], floats[1:2], floats[2:]
+
+
+@dataclass
+class Shared:
+    """What all frames of one workspace have in common. The mappings go by full names, "0.weight"."""
+
+    dtype: Any
+    capacity: int
+    """Rows that every buffer has room for."""
+    params: dict[str, Array]
+    averages: dict[str, Array]
+    grads: dict[str, Array]
+    batch: dict[str, Array]
+    """This batch's statistics, under the names of the averages that they go into."""
+    rows: int = 0
+    """Of the batch at hand."""
+    written: set[str] = field(default_factory=set)
+    """Parameters whose gradient has been written in this pass."""
+    control: Control = field(default_factory=Control)
+
+
+class Frame:
+    """What one use of a layer has at hand in one workspace.
+
+    A buffer is made when it is first asked for, with room for the workspace's rows, and is the same
+    ever after. While a step is recorded all arrays are sealed: their values cannot be read.
+
+    Attributes
+    ----------
+    saved : dict
+        What forward keeps for backward.
+    wants_dx : bool
+        Whether the gradient of the input is wanted.
+    stream : int
+        Of random numbers, this place's own.
+    children : tuple of Frame
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        owner: str = "",
+        stream: int = 0,
+        wants_dx: bool = False,
+        children: tuple[Frame, ...] = (),
+    ):
+        self._shared = shared
+        self._prefix = f"{owner}." if owner else ""
+        self._room: dict[str, Array] = {}
+        self.stream, self.wants_dx, self.children = stream, wants_dx, children
+        self.saved: dict[str, Any] = {}
+
+    def param(self, name: str) -> Array:
+        """A parameter of this layer."""
+        return self._own(self._shared.params, name)
+
+    def grad(self, name: str) -> Array:
+        """The gradient of a parameter, to be written; see `accumulate`."""
+        return self._own(self._shared.grads, name)
+
+    def average(self, name: str) -> Array:
+        """A running average of this layer, for prediction."""
+        return self._own(self._shared.averages, name)
+
+    def of_batch(self, name: str) -> Array:
+        """What goes into a running average after this batch, to be written in training."""
+        return self._own(self._shared.batch, name)
+
+    def _own(self, arrays: dict[str, Array], name: str) -> Array:
+        return seal(arrays[self._prefix + name])  # type: ignore[no-any-return]
+
+    def accumulate(self, name: str) -> bool:
+        """Whether this parameter's gradient must be added to: False the first time in a pass.
+
+        It is True where a weight is used twice, and for all but the first part of a batch that
+        comes in parts.
+        """
+        key = self._prefix + name
+        again = key in self._shared.written
+        self._shared.written.add(key)
+        return again
+
+    def array(self, name: str, *shape: int, dtype: Any = None) -> Array:
+        """Buffer `name`, of this shape; float like the weights unless a dtype is given."""
+        if name not in self._room:
+            self._room[name] = aligned(shape, dtype or self._shared.dtype)
+        return seal(self._room[name])  # type: ignore[no-any-return]
+
+    def rows(self, name: str, *shape: int, dtype: Any = None) -> Array:
+        """The rows of buffer `name` that this batch takes: (rows, *shape)."""
+        return self.array(name, self._shared.capacity, *shape, dtype=dtype)[: self._shared.rows]
+
+    def call(self, function: Callable[..., None], *arrays: Array) -> None:
+        """Call a function of one's own on arrays, so that a recorded step calls it again.
+
+        It must write its results into the arrays, and depend on nothing else that changes.
+        """
+        launch(getattr(function, "__name__", "call"), function, *arrays, outputs=arrays, capturable=False)
+
+    @property
+    def draw(self) -> Array:
+        """Seed, step and first row: what `ops.dropout` takes as `draw`."""
+        return seal(self._shared.control.draw)  # type: ignore[no-any-return]
+
+    @property
+    def control(self) -> Control:
+        """All that changes from one step to the next."""
+        return self._shared.control
+
+    def poison(self) -> None:
+        """Fill every buffer with NaN or 0, here and within: what is read must first be written."""
+        for buffer in self._room.values():
+            buffer.fill(np.nan if buffer.dtype.kind == "f" else 0)
+        for child in self.children:
+            child.poison()
