@@ -73,16 +73,14 @@ def test_training_on_the_reference_agrees_with_numba():
     curves = []
     for name in ("numpy", "numba"):
         with backend.use(name):
-            step = TrainStep(
-                model, losses.SoftmaxCrossEntropy(), optim.Adam(0.01), batch_size=32, dtype=np.float64
-            )
+            step = TrainStep(model, losses.SoftmaxCrossEntropy(), optim.Adam(0.01), batch_size=32, dtype=np.float64)
             curves.append([step(x[at : at + 32], y[at : at + 32]) for at in (0, 32) * 20])
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-12)
 
 
 def test_cuda_without_a_gpu_gives_its_reason():
     assert backend.device("auto") == "cpu"
-    with pytest.raises(RuntimeError, match="device='cuda': .*; use device='cpu'"):
+    with pytest.raises(RuntimeError, match=r"device='cuda': .*; use device='cpu'"):
         backend.device("cuda")
 
 
@@ -90,5 +88,5 @@ def test_arrays_that_are_no_numpy_arrays_are_refused():
     class Foreign:
         __module__ = "cupy"
 
-    with pytest.raises(TypeError, match="activation: x must be a numpy.ndarray, got cupy"):
+    with pytest.raises(TypeError, match=r"activation: x must be a numpy\.ndarray, got cupy"):
         ops.activation(Foreign(), "relu")

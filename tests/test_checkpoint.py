@@ -36,10 +36,10 @@ def test_every_flipped_byte_and_every_truncation_is_found_out(tmp_path):
     whole = path.read_bytes()
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(ValueError, match="checkpoint.load"):
+        with pytest.raises(ValueError, match=r"checkpoint\.load"):
             checkpoint.load(path)
         path.write_bytes(whole[:at])
-        with pytest.raises(ValueError, match="checkpoint.load"):
+        with pytest.raises(ValueError, match=r"checkpoint\.load"):
             checkpoint.load(path)
 
 

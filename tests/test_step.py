@@ -7,11 +7,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from test_nn import LAYERS
 
 from fastdl import losses, nn, ops, optim
 from fastdl.step import TrainStep
-
-from test_nn import LAYERS
 
 
 def data(rows=200, features=6, classes=3, dtype=np.float32):

@@ -158,7 +158,7 @@ def test_what_cannot_be_is_refused():
         trainer().fit(*train, epochs=0)
     with pytest.raises(RuntimeError, match="no weights before the first fit"):
         trainer().predict(train[0])
-    with pytest.raises(RuntimeError, match="device='cuda': .*use device='cpu'"):
+    with pytest.raises(RuntimeError, match=r"device='cuda': .*use device='cpu'"):
         trainer(device="cuda")
     with pytest.raises(ValueError, match="device: got 'gpu', wanted 'auto', 'cpu' or 'cuda'"):
         trainer(device="gpu")

@@ -1,0 +1,152 @@
+"""Times of calls that were checked first, and are then measured in turn, block by block."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from fastdl import backend
+from fastdl.recorder import Entry, record
+from fastdl.testing import assert_agree
+
+Array = np.ndarray[Any, Any]
+Block = Callable[[int, int], list[float]]  # calls to warm up, calls to time -> the seconds of each
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often variants are measured."""
+
+    blocks: int = 5
+    """Of every variant, taken in turn, so that a slow minute of the machine falls on all of them."""
+    seconds: float = 0.1
+    """That a block is to take; decides how many calls it has."""
+    calls: tuple[int, int] = (5, 500)
+    """The fewest and the most of a block."""
+    pause: float = 0.15
+    """Seconds before each block: OpenBLAS's threads keep their cores busy for 0.1 s after a product."""
+
+
+TINY = Plan(blocks=2, seconds=0.0, calls=(2, 2), pause=0.0)  # finds out whether it runs, not how fast
+
+
+class Variant(NamedTuple):
+    """One of the things that are compared."""
+
+    block: Block
+    check: Callable[[], None]
+    """Makes one call, and raises unless its result is right."""
+
+
+class Quartiles(NamedTuple):
+    """Of the seconds of many calls."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Quartiles:
+        """Of these calls."""
+        return cls(*map(float, np.percentile(seconds, (25, 50, 75))))
+
+
+def measure(variants: Mapping[Name, Variant], plan: Plan | None = None) -> dict[Name, list[float]]:
+    """Check every variant, then time them in turn; the seconds of every call of each."""
+    plan = plan or Plan()
+    for variant in variants.values():
+        variant.check()
+    calls = {}
+    for name, variant in variants.items():
+        time.sleep(plan.pause)
+        once = statistics.median(variant.block(2, 3))
+        fewest, most = plan.calls
+        calls[name] = round(min(most, max(fewest, plan.seconds / once)))
+    seconds: dict[Name, list[float]] = {name: [] for name in variants}
+    turn = list(variants)
+    for _ in range(plan.blocks):
+        for name in turn:
+            time.sleep(plan.pause)
+            # Threads asleep, cold caches and a slowed clock are what the pause leaves behind.
+            seconds[name] += variants[name].block(1 + calls[name] // 5, calls[name])
+        turn.reverse()  # so that none always comes after the same other
+    return seconds
+
+
+def timed(call: Callable[[], object]) -> Block:
+    """Blocks of this call."""
+
+    def block(warm: int, repeats: int) -> list[float]:
+        for _ in range(warm):
+            call()
+        seconds = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - began)
+        return seconds
+
+    return block
+
+
+def checked(call: Callable[[], object], check: Callable[[], None]) -> Variant:
+    """A function, and what raises after a call of it unless the result is right."""
+
+    def called() -> None:
+        call()
+        check()
+
+    return Variant(timed(call), called)
+
+
+def replayed(call: Callable[[], object]) -> Variant:
+    """The launches of a call of ops, as a recorded training step makes them, checked against the reference kernels."""
+    with record() as tape:
+        call()
+
+    def block(warm: int, repeats: int) -> list[float]:
+        with backend.one_blas_thread():  # as in a step
+            return timed(tape.replay)(warm, repeats)
+
+    def check() -> None:
+        expected = _by_reference(tape.entries[0])
+
+        def compare(position: int, entry: Entry) -> None:
+            nonlocal expected
+            for number, (actual, wanted) in enumerate(zip(entry.outputs, expected, strict=True)):
+                if wanted is not None:
+                    _assert_close(actual, wanted, f"{entry.name}, output {number}")
+            if position + 1 < len(tape.entries):
+                expected = _by_reference(tape.entries[position + 1])
+
+        with backend.one_blas_thread():
+            tape.replay_watched(compare)
+
+    return Variant(block, check)
+
+
+def _assert_close(actual: Array, wanted: Array, name: str) -> None:
+    """Within 1e-5 of the largest value: sums in another order differ so much, and a wrong kernel by far more."""
+    computed_in = np.float32 if actual.dtype.kind == "f" else None  # also what is then added up in float64
+    assert_agree(actual, wanted, kind="normalising", scale=np.abs(wanted).max(), precision=computed_in, name=name)
+
+
+def _by_reference(entry: Entry) -> list[Array | None]:
+    """What the reference kernel makes of a launch's arguments, which stay as they are; None for scratch."""
+    if not hasattr(entry.kernel, "name"):  # without Numba the launch is the reference kernel itself
+        return [None] * len(entry.outputs)
+    with backend.use("numpy"):
+        reference = backend.kernel(*entry.kernel.name.split("."))
+    copies = [a.copy() if isinstance(a, np.ndarray) else a for a in entry.args]
+    reference(*copies)
+    results = []
+    for output in entry.outputs:
+        result = next(copy for copy, a in zip(copies, entry.args, strict=True) if a is output)
+        results.append(None if result.tobytes() == output.tobytes() else result)  # it leaves scratch as it was
+    return results

@@ -1,0 +1,81 @@
+"""What a figure was measured on: processor, caches, libraries, threads, and settings that change their speed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np  # noqa: F401  its BLAS is asked for below
+import threadpoolctl
+
+from fastdl import info
+
+SETTINGS = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "NUMBA_")
+
+
+def describe() -> dict[str, Any]:
+    """All that is known of it, as plain values."""
+    found = info.collect()
+    kept = "fastdl", "processor", "cores", "system", "python", "packages", "backends", "threads"
+    return {
+        **{name: found[name] for name in kept if name in found},
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "last_cache_bytes": last_cache(),
+        "blas": _blas(),
+        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)},
+    }
+
+
+def warning() -> str | None:
+    """A line for people, where a setting makes this machine look like another."""
+    if core := os.environ.get("OPENBLAS_CORETYPE"):
+        return f"OPENBLAS_CORETYPE={core} is set: products run on that processor's kernels, not on this one's"
+    return None
+
+
+def preemptions() -> int:
+    """How often another process has taken a core from this one; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def last_cache() -> int:
+    """Bytes of the largest cache; 64 MiB where the system does not tell."""
+    sizes = []
+    for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        number = file.read_text(encoding="ascii").strip()
+        sizes.append(int(number[:-1]) * {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[number[-1]])
+    return max(sizes, default=64 << 20)
+
+
+def all_blas_threads() -> contextlib.AbstractContextManager[Any]:
+    """While within it, every BLAS has all threads, whatever it was held to."""
+    _load_blas()
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limits: contextlib.AbstractContextManager[Any] = threadpoolctl.threadpool_limits(count, user_api="blas")
+    return limits
+
+
+def _load_blas() -> None:
+    """SciPy brings a BLAS of its own, which threadpoolctl sees only once it is loaded."""
+    import scipy.linalg.blas  # noqa: F401
+
+
+def _blas() -> list[dict[str, Any]]:
+    _load_blas()
+    return [
+        {
+            "library": Path(library["filepath"]).name,
+            "api": library["internal_api"],
+            "version": library["version"],
+            "core": library.get("architecture"),
+            "threads": library["num_threads"],
+        }
+        for library in threadpoolctl.threadpool_info()
+        if library["user_api"] == "blas"
+    ]

@@ -1,0 +1,123 @@
+"""Other libraries, each measured in a process of its own, so that no two pools of threads meet in one.
+
+`python -m fastdl.bench.peers torch` answers lines of JSON on its standard input, one each:
+
+    {"shape": "BatchNorm", "sizes": {"rows": 128, "columns": 512}, "calls": 1}   prepare this work, make calls of it
+    -> {"sizes_of_results": [[0.8, 0.3, 31.2, 9.1]]}                             mean |result| of every result and call
+    {"warm": 3, "repeats": 20}                                                   time a block of that work
+    -> {"seconds": [...]}
+
+Its first line, without being asked, is its version and the number of its threads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastdl
+from fastdl.bench import shapes
+from fastdl.bench.harness import Variant, timed
+
+PEERS = ("torch", "jax")
+
+
+class Peer:
+    """One of them: the process starts when it is first asked for something."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.installed = importlib.util.find_spec(name) is not None
+        self.about: dict[str, Any] = {}
+        """Its version and threads, once it has started."""
+        self._process: subprocess.Popen[str] | None = None
+
+    def _start(self) -> subprocess.Popen[str]:
+        root = str(Path(fastdl.__file__).parents[1])  # it may be a checkout that is not installed
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        return subprocess.Popen(
+            [sys.executable, "-m", "fastdl.bench.peers", self.name],
+            env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        if self._process is None:
+            self._process = self._start()
+            self.about = self._answer(self._process)
+        assert self._process.stdin is not None
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        return self._answer(self._process)
+
+    def _answer(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        assert process.stdout is not None
+        if line := process.stdout.readline():
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        raise RuntimeError(f"the process of {self.name} ended with status {process.wait()}; its traceback is above")
+
+    def prepare(self, shape: shapes.Shape, calls: int = 1) -> list[list[float]]:
+        """Set up its work of this shape; the mean size of each result, of each of so many calls."""
+        answer = self._ask(shape=type(shape).__name__, sizes=asdict(shape), calls=calls)
+        found: list[list[float]] = answer["sizes_of_results"]
+        return found
+
+    def block(self, warm: int, repeats: int) -> list[float]:
+        """The seconds of each of so many calls of what was prepared."""
+        seconds: list[float] = self._ask(warm=warm, repeats=repeats)["seconds"]
+        return seconds
+
+    def variant(self, shape: shapes.Shape, results: Sequence[Any]) -> Variant:
+        """Its work of this shape, checked against the results of ours, which must be checked before."""
+
+        def check() -> None:
+            wanted = sizes(results)
+            np.testing.assert_allclose(self.prepare(shape)[0], wanted, rtol=1e-2, err_msg=f"{self.name}, {shape}")
+
+        return Variant(self.block, check)
+
+    def close(self) -> None:
+        """End its process."""
+        if self._process is not None:
+            self._process.communicate()  # closes its input, and so ends it
+            self._process = None
+
+
+def sizes(results: Iterable[Any]) -> list[float]:
+    """The mean of |result|, for each: enough to see whether two programs do the same work."""
+    return [float(np.abs(np.asarray(result, np.float64)).mean()) for result in results]
+
+
+def serve(name: str) -> None:
+    """Be a peer: answer requests until the input ends."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints must not come between the lines
+    library = importlib.import_module(f"fastdl.bench.peer_{name}")
+
+    def answer(**values: Any) -> None:
+        print(json.dumps(values), file=answers, flush=True)
+
+    answer(**library.about())
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "shape" in request:
+            shape = getattr(shapes, request["shape"])
+            call = library.WORK[shape](shape(**request["sizes"]))
+            answer(sizes_of_results=[sizes(call()) for _ in range(request["calls"])])
+        else:
+            answer(seconds=timed(call)(request["warm"], request["repeats"]))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
