@@ -55,11 +55,6 @@ def run(pytestconfig):
 
 
 @pytest.fixture
-def peers(run):
-    return run.peers
-
-
-@pytest.fixture
 def compare(run, benchmark):
     """Measure variants of one piece of work, ours recorded and eager, and peers; a row for each of ours."""
 

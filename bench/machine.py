@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np  # noqa: F401  its BLAS is asked for below
 import threadpoolctl
 
 from fastdl import info
@@ -62,7 +61,7 @@ def all_blas_threads() -> contextlib.AbstractContextManager[Any]:
 
 
 def _load_blas() -> None:
-    """SciPy brings a BLAS of its own, which threadpoolctl sees only once it is loaded."""
+    """NumPy's, and the one that SciPy brings: threadpoolctl sees only what is loaded."""
     import scipy.linalg.blas  # noqa: F401
 
 

@@ -320,3 +320,22 @@ def test_sixty_steps_equal_torch_in_float64(torch, dtype, bound, optimizer):
         for name, tensor in wanted.items():
             found = step.weights.averages[f"{at}.{name}"]
             np.testing.assert_allclose(found, tensor.numpy(), rtol=bound * 1e3, atol=bound * 10)
+
+
+# ---------------------------------------------------------------- threads
+
+
+def test_a_trained_network_has_the_same_bits_on_one_thread_and_on_two(run_python):
+    code = (
+        "import hashlib, numpy as np\n"
+        "from fastdl import losses, nn, optim\n"
+        "from fastdl.step import TrainStep\n"
+        "rng = np.random.default_rng(0)\n"
+        "x, y = rng.standard_normal((512, 200), np.float32), rng.integers(0, 10, 512)\n"
+        "block = [nn.Linear(300, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.2)]\n"
+        "loss, adam = losses.SoftmaxCrossEntropy(), optim.Adam()\n"
+        "step = TrainStep(nn.Sequential(*block, nn.Linear(10)), loss, adam, batch_size=256)\n"
+        "for start in (0, 256, 0, 256): step(x[start : start + 256], y[start : start + 256])\n"
+        "print(hashlib.sha256(step.weights.flat.tobytes()).hexdigest())\n"
+    )
+    assert run_python(code, NUMBA_NUM_THREADS="1") == run_python(code, NUMBA_NUM_THREADS="2")
