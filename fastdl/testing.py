@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .typing import Array
+
 if TYPE_CHECKING:
     from types import ModuleType
 
     from hypothesis.strategies import SearchStrategy
-
-Array = np.ndarray[Any, Any]
 
 # ---------------------------------------------------------------- bounds
 
@@ -221,8 +221,8 @@ def _unaligned(x: Array) -> Array:
 
 
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
-    "C": np.ascontiguousarray,
-    "Fortran": np.asfortranarray,
+    "C": lambda x: np.array(x, order="C"),
+    "Fortran": lambda x: np.array(x, order="F"),
     "strided": _strided,
     "reversed": lambda x: np.flip(np.flip(x).copy()),
     "unaligned": _unaligned,

@@ -1,0 +1,66 @@
+"""What all tests share: how hypothesis draws, and Python processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parents[1]
+
+# The same examples in every run; FASTDL_FUZZ_EXAMPLES=1000 draws so many new ones instead.
+SHARED = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+FUZZ = int(os.environ.get("FASTDL_FUZZ_EXAMPLES", "0"))
+settings.register_profile("ci", derandomize=True, max_examples=20, **SHARED)
+settings.register_profile("thorough", max_examples=FUZZ or 1000, **SHARED)
+settings.load_profile("thorough" if FUZZ else "ci")
+
+
+@pytest.fixture
+def start_python(tmp_path):
+    """Start `code` as a script of a Python of its own; what is returned waits for it and gives what it printed."""
+
+    def start(code, **environment):
+        script = tmp_path / f"script{len(list(tmp_path.glob('*.py')))}.py"
+        script.write_text(code)
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        process = subprocess.Popen(
+            [sys.executable, script],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path, **environment},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+        def finish():
+            try:
+                out, err = process.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
+                pytest.fail(f"the process hung, after it had printed {out!r} and {err!r}")
+            assert process.returncode == 0, err
+            return out
+
+        return finish
+
+    return start
+
+
+@pytest.fixture
+def run_python(start_python):
+    """Run `code` as a script of a Python of its own, and return what it printed."""
+    return lambda code, **environment: start_python(code, **environment)()
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch as an oracle; the tests that want it are skipped without it, unless FASTDL_REQUIRE_TORCH is set."""
+    if os.environ.get("FASTDL_REQUIRE_TORCH"):
+        import torch
+
+        return torch
+    return pytest.importorskip("torch")
