@@ -39,8 +39,8 @@ class SoftmaxCrossEntropy:
     --------
     >>> import numpy as np
     >>> from fastdl import losses
-    >>> losses.SoftmaxCrossEntropy().value(np.zeros((2, 4)), np.array([0, 3])) == np.log(4)
-    True
+    >>> round(losses.SoftmaxCrossEntropy().value(np.zeros((2, 4)), np.array([0, 3])), 6)  # log 4
+    1.386294
     """
 
     def target(self, output_shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:

@@ -23,7 +23,7 @@ def words(count: int, *, seed: int, stream: int, step: int = 0) -> Array:
     --------
     >>> from fastdl import random
     >>> random.words(3, seed=0, stream=0)
-    array([1713891541, 2386970265, 3105186225], dtype=uint32)
+    array([1713891541, 4175744164,   83534633], dtype=uint32)
     """
     out = np.empty(count, np.uint32)
     draw = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, 0], np.int64)

@@ -18,6 +18,11 @@ settings.register_profile("thorough", max_examples=FUZZ or 1000, **SHARED)
 settings.load_profile("thorough" if FUZZ else "ci")
 
 
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
 @pytest.fixture
 def start_python(tmp_path):
     """Start `code` as a script of a Python of its own; what is returned waits for it and gives what it printed."""

@@ -235,7 +235,7 @@ def matmul_backward_weights(draw, dtype, large):
 
 
 def softmax_cross_entropy(draw, dtype, large):
-    n, c = draw(st.sampled_from([(1000, 10), (70, 300)]) if large else shapes(2, minimum=1))
+    n, c = draw(st.sampled_from([(1000, 10), (70, 300), (3, 5000)]) if large else shapes(2, minimum=1))
     logits, y = draw(floats((n, c), dtype, offsets=[0.0, 20.0], scales=[1.0, 30.0])), draw(labels(n, c))
     if draw(st.integers(0, 4)) == 0:
         y[draw(st.integers(0, n - 1)) :: 3] = draw(st.sampled_from([-1, c, 2**62]))

@@ -1,7 +1,5 @@
 """Optimizer updates against their equations in float64, and against torch.optim."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -139,15 +137,6 @@ def test_negative_decayed_is_refused():
 
 
 # ---------------------------------------------------------------- torch.optim
-
-
-@pytest.fixture
-def torch():
-    if os.environ.get("FASTDL_REQUIRE_TORCH") == "1":
-        import torch
-
-        return torch
-    return pytest.importorskip("torch")
 
 
 def by_torch(torch, make, p, grads):
