@@ -40,7 +40,7 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: Ma
     from safetensors.numpy import save as serialise
 
     # safetensors writes the memory behind an array as it lies, whatever its strides.
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     texts = dict(metadata or {})
     entry = json.dumps({**texts, _HASH: _digest(plain, texts)}, sort_keys=True)
     write_atomic(path, serialise(plain, {_ENTRY: entry}))

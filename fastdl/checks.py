@@ -15,8 +15,8 @@ from .typing import Array
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def array(op: str, name: str, value: Any, axes: str, dtype: Any = None) -> Array:
-    """`value` as a contiguous array of these axes and this dtype (None: float32 or float64).
+def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: int | None = None) -> Array:
+    """`value` as a contiguous array of these axes, this dtype (None: float32 or float64) and this size.
 
     `axes` holds a letter an axis ("nk"), or "..." for any number of axes. An array that is not
     contiguous is copied once; in a recorded step, where a copy would be lost, it raises.
@@ -42,6 +42,8 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None) -> Array
         )
     if axes != "..." and value.ndim != len(axes):
         raise ValueError(f"{op}: {name} must have {len(axes)} axes ({', '.join(axes)}), got shape {value.shape}")
+    if size is not None and value.size != size:
+        raise ValueError(f"{op}: {name} has {value.size} elements, wanted {size}")
     if not value.flags.c_contiguous or not value.flags.aligned:
         if recording():
             raise ValueError(
@@ -68,39 +70,61 @@ def sizes(op: str, **arguments: tuple[Array | None, str]) -> dict[str, int]:
     return {letter: size for letter, (size, _) in found.items()}
 
 
-def output(op: str, name: str, out: Any, shape: tuple[int, ...], dtype: Any, *reads: Any, same: Any = None) -> Array:
-    """`out`, or a new array where it is None: of this shape and dtype, and apart from what is read.
-
-    `same` is an argument that `out` may be, exactly: the op can work in place on it.
-    """
+def output(op: str, name: str, out: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """`out`, or a new array where it is None, of this shape and dtype; see `apart` as well."""
     if out is None:
         if recording():
             raise ValueError(
                 f"{op}: a recorded step cannot make arrays; pass {name}=frame.rows(...) or frame.array(...)"
             )
         return np.empty(shape, dtype)
-    if type(out) is not np.ndarray and type(out) is not Sealed:
-        raise TypeError(f"{op}: {name} must be a numpy.ndarray, got {type(out).__module__}.{type(out).__qualname__}")
-    if out.shape != shape or out.dtype != dtype:
-        raise ValueError(
-            f"{op}: {name} has shape {out.shape} and dtype {out.dtype}, wanted {shape} and {np.dtype(dtype)}; "
-            f"pass {name}=np.empty({shape}, np.{np.dtype(dtype).name})"
+    return changed(op, name, out, shape, dtype)
+
+
+def changed(op: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """`value`, which an op writes in place, of this shape and dtype."""
+    if type(value) is not np.ndarray and type(value) is not Sealed:
+        raise TypeError(
+            f"{op}: {name} must be a numpy.ndarray, got {type(value).__module__}.{type(value).__qualname__}"
         )
-    flags = out.flags
+    flags = value.flags
+    remedy = f"pass {name}=np.empty({shape}, np.{np.dtype(dtype).name})"
+    if value.shape != shape or value.dtype != dtype:
+        raise ValueError(
+            f"{op}: {name} has shape {value.shape} and dtype {value.dtype}, "
+            f"wanted {shape} and {np.dtype(dtype)}; {remedy}"
+        )
     if not (flags.writeable and flags.c_contiguous and flags.aligned):
         wrong = "read-only" if not flags.writeable else "not contiguous" if not flags.c_contiguous else "not aligned"
-        raise ValueError(f"{op}: {name} is {wrong}; pass {name}=np.empty({shape}, np.{np.dtype(dtype).name})")
-    mine = unseal(out)
-    for other in reads:
-        if other is not None and np.may_share_memory(mine, unseal(other)):
-            raise ValueError(f"{op}: {name} overlaps another argument; give it memory of its own")
-    if same is not None and np.may_share_memory(mine, unseal(same)) and _address(mine) != _address(same):
-        raise ValueError(f"{op}: {name} overlaps an argument in part; pass that very array, or another")
-    return out
+        raise ValueError(f"{op}: {name} is {wrong}; {remedy}")
+    found: Array = value
+    return found
 
 
-def _address(value: Array) -> int:
-    return int(unseal(value).__array_interface__["data"][0])
+def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | None], same: str | None = None) -> None:
+    """Raise if anything that is written shares memory with anything else; None is passed over.
+
+    `out` may be, exactly, the array that is read as `same`: the op can work in place.
+    """
+    if all(value is None for value in writes.values()):
+        return  # all outputs are new
+    spans = []
+    for written, group in ((True, writes), (False, reads)):
+        for name, value in group.items():
+            if value is not None and value.size:
+                begin = int(unseal(value).__array_interface__["data"][0])
+                spans.append((begin, begin + value.nbytes, written, name))
+    if same is not None:
+        ends = {name: span for *span, name in spans}
+        if same in ends and "out" in ends and ends[same][:2] == ends["out"][:2]:
+            spans = [span for span in spans if span[-1] != same]
+    spans.sort()
+    last = {True: (0, ""), False: (0, "")}  # of what is written, and of what is read: where the furthest ends
+    for begin, end, written, name in spans:
+        for kind in (True, False) if written else (True,):
+            if begin < last[kind][0]:
+                raise ValueError(f"{op}: {name} overlaps {last[kind][1]}; give each memory of its own")
+        last[written] = max(last[written], (end, name))
 
 
 def rate(op: str, value: float) -> int:
@@ -108,6 +132,18 @@ def rate(op: str, value: float) -> int:
     if not 0 <= value < 1:
         raise ValueError(f"{op}: rate must be at least 0 and below 1 (the share that is dropped), got {value}")
     return min(round(value * 2**32), 2**32 - 1)
+
+
+def word(op: str, name: str, value: int, bits: int = 32) -> None:
+    """Raise unless `value` fits into so many bits."""
+    if not 0 <= value < 1 << bits:
+        raise ValueError(f"{op}: {name} is {value}, wanted 0 to 2^{bits} - 1")
+
+
+def share(op: str, name: str, value: int, of: int) -> None:
+    """Raise unless `value` is a number of the first of so many elements."""
+    if not 0 <= value <= of:
+        raise ValueError(f"{op}: {name} is {value}, wanted 0 to {of}, the number of elements")
 
 
 def name_of(op: str, name: str, value: Any, names: tuple[Any, ...]) -> None:

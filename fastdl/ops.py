@@ -70,12 +70,12 @@ def matmul(
         b = checks.array(op, "b", b, "m", x.dtype)
     s = checks.sizes(op, x=(x, "nk"), w=(w, "km"), b=(b, "m"))
     checks.name_of(op, "activation", activation, (None, *ACTIVATIONS))
-    out = checks.output(op, "out", out, (s["n"], s["m"]), x.dtype, x, w, b)
-    if out.size:
-        name = f"forward_{activation}" if activation else "forward"
-        bias = _EMPTY[x.dtype] if b is None else b
-        launch(op, _product(op, name, kernel), x, w, bias, slope, out, outputs=(out,))
-    return out
+    run = _product(op, f"forward_{activation}" if activation else "forward", kernel)
+    y = checks.output(op, "out", out, (s["n"], s["m"]), x.dtype)
+    checks.apart(op, {"out": out}, {"x": x, "w": w, "b": b})
+    if y.size:
+        launch(op, run, x, w, _EMPTY[x.dtype] if b is None else b, float(slope), y, outputs=(y,))
+    return y
 
 
 def matmul_backward_input(dy: Array, w: Array, *, kernel: str = "blas", out: Array | None = None) -> Array:
@@ -104,10 +104,12 @@ def matmul_backward_input(dy: Array, w: Array, *, kernel: str = "blas", out: Arr
     dy = checks.array(op, "dy", dy, "nm")
     w = checks.array(op, "w", w, "km", dy.dtype)
     s = checks.sizes(op, dy=(dy, "nm"), w=(w, "km"))
-    out = checks.output(op, "out", out, (s["n"], s["k"]), dy.dtype, dy, w)
-    if out.size:
-        launch(op, _product(op, "backward_input", kernel), dy, w, out, outputs=(out,))
-    return out
+    run = _product(op, "backward_input", kernel)
+    dx = checks.output(op, "out", out, (s["n"], s["k"]), dy.dtype)
+    checks.apart(op, {"out": out}, {"dy": dy, "w": w})
+    if dx.size:
+        launch(op, run, dy, w, dx, outputs=(dx,))
+    return dx
 
 
 def matmul_backward_weights(
@@ -153,13 +155,13 @@ def matmul_backward_weights(
     s = checks.sizes(op, x=(x, "nk"), dy=(dy, "nm"))
     if accumulate and (out is None or (bias and out_bias is None)):
         raise ValueError(f"{op}: accumulate=True adds to out and out_bias; pass them")
-    out = checks.output(op, "out", out, (s["k"], s["m"]), x.dtype, x, dy)
-    if bias:
-        out_bias = checks.output(op, "out_bias", out_bias, (s["m"],), x.dtype, x, dy, out)
-    db = out_bias if bias and out_bias is not None else _EMPTY[x.dtype]
-    if out.size or db.size:
-        launch(op, _product(op, "backward_weights", kernel), x, dy, accumulate, out, db, outputs=(out, db))
-    return out, out_bias if bias else None
+    run = _product(op, "backward_weights", kernel)
+    dw = checks.output(op, "out", out, (s["k"], s["m"]), x.dtype)
+    db = checks.output(op, "out_bias", out_bias, (s["m"],), x.dtype) if bias else _EMPTY[x.dtype]
+    checks.apart(op, {"out": out, "out_bias": out_bias if bias else None}, {"x": x, "dy": dy})
+    if dw.size or db.size:
+        launch(op, run, x, dy, bool(accumulate), dw, db, outputs=(dw, db))
+    return dw, db if bias else None
 
 
 def _product(op: str, name: str, kernel: str) -> backend.Kernel:
@@ -198,11 +200,12 @@ def activation(x: Array, name: str, *, slope: float = 0.01, out: Array | None = 
     op = "activation"
     x = checks.array(op, "x", x, "...")
     checks.name_of(op, "name", name, ACTIVATIONS)
-    out = checks.output(op, "out", out, x.shape, x.dtype, same=x)
-    if out.size:
-        flat = out.reshape(-1)
-        launch(op, backend.kernel(op, name), x.reshape(-1), slope, flat, outputs=(flat,))
-    return out
+    y = checks.output(op, "out", out, x.shape, x.dtype)
+    checks.apart(op, {"out": out}, {"x": x}, same="x")
+    if y.size:
+        flat = y.reshape(-1)
+        launch(op, backend.kernel(op, name), x.reshape(-1), float(slope), flat, outputs=(flat,))
+    return y
 
 
 def activation_backward(dy: Array, y: Array, name: str, *, slope: float = 0.01, out: Array | None = None) -> Array:
@@ -233,12 +236,13 @@ def activation_backward(dy: Array, y: Array, name: str, *, slope: float = 0.01, 
     if y.shape != dy.shape:
         raise ValueError(f"{op}: y has shape {y.shape}, wanted {dy.shape} like dy")
     checks.name_of(op, "name", name, ACTIVATIONS)
-    out = checks.output(op, "out", out, dy.shape, dy.dtype, y, same=dy)
-    if out.size:
-        flat = out.reshape(-1)
+    dx = checks.output(op, "out", out, dy.shape, dy.dtype)
+    checks.apart(op, {"out": out}, {"dy": dy, "y": y}, same="dy")
+    if dx.size:
+        flat = dx.reshape(-1)
         kernel = backend.kernel("activation", f"{name}_backward")
-        launch(op, kernel, dy.reshape(-1), y.reshape(-1), slope, flat, outputs=(flat,))
-    return out
+        launch(op, kernel, dy.reshape(-1), y.reshape(-1), float(slope), flat, outputs=(flat,))
+    return dx
 
 
 # ---------------------------------------------------------------- batch norm
@@ -333,17 +337,16 @@ def batch_norm(
             f"{op}: got a batch of {n} row{'s' * (n != 1)}, wanted at least 2, since the deviation of fewer "
             "is 0; use larger batches, or batch_norm_predict with running averages"
         )
-    out = checks.output(op, "out", out, (n, c), x.dtype, x, gamma, beta)
-    given: tuple[Array | None, ...] = statistics or (None, None, None)
-    mean, variance, inverse = (
-        checks.output(op, f"statistics.{field}", a, (c,), x.dtype, x, out, gamma, beta)
-        for field, a in zip(BatchStatistics._fields, given, strict=True)
-    )
-    sums, terms = _scratch(op, work, c, x.dtype)
+    y = checks.output(op, "out", out, (n, c), x.dtype)
+    given = _named("statistics", statistics, BatchStatistics)
+    found = BatchStatistics(*(checks.output(op, name, a, (c,), x.dtype) for name, a in given.items()))
+    scratch = _scratch(op, work, c, x.dtype)
+    writes = {"out": out, **given, **_named("work", work, BatchNormWork)}
+    checks.apart(op, writes, {"x": x, "gamma": gamma, "beta": beta})
     kernel = backend.kernel(op, "forward_relu" if activation else "forward")
-    outputs = (mean, variance, inverse, sums, terms, out)
-    launch(op, kernel, x, gamma, beta, eps, *outputs, outputs=outputs)
-    return out, BatchStatistics(mean, variance, inverse)
+    outputs = (*found, *scratch, y)
+    launch(op, kernel, x, gamma, beta, float(eps), *outputs, outputs=outputs)
+    return y, found
 
 
 def batch_norm_backward(
@@ -408,19 +411,21 @@ def batch_norm_backward(
         raise ValueError(f"{op}: got a batch of {n} row{'s' * (n != 1)}, wanted at least 2, as in batch_norm")
     if accumulate and (out_gamma is None or out_beta is None):
         raise ValueError(f"{op}: accumulate=True adds to out_gamma and out_beta; pass both")
-    reads = x, dy, gamma, mean, inverse, y
-    out = checks.output(op, "out", out, (n, c), x.dtype, *reads)
-    dgamma = checks.output(op, "out_gamma", out_gamma, (c,), x.dtype, *reads, out)
-    dbeta = checks.output(op, "out_beta", out_beta, (c,), x.dtype, *reads, out, dgamma)
-    sums, terms = _scratch(op, work, c, x.dtype)
-    outputs = (sums, terms, dgamma, dbeta, out)
+    dx = checks.output(op, "out", out, (n, c), x.dtype)
+    dgamma = checks.output(op, "out_gamma", out_gamma, (c,), x.dtype)
+    dbeta = checks.output(op, "out_beta", out_beta, (c,), x.dtype)
+    scratch = _scratch(op, work, c, x.dtype)
+    writes = {"out": out, "out_gamma": out_gamma, "out_beta": out_beta, **_named("work", work, BatchNormWork)}
+    reads = {"x": x, "dy": dy, "gamma": gamma, "y": y}
+    checks.apart(op, writes, {**reads, "statistics.mean": mean, "statistics.inverse_deviation": inverse})
+    outputs = (*scratch, dgamma, dbeta, dx)
     if y is None:
         kernel = backend.kernel("batch_norm", "backward")
-        launch(op, kernel, dy, x, gamma, mean, inverse, accumulate, *outputs, outputs=outputs)
+        launch(op, kernel, dy, x, gamma, mean, inverse, bool(accumulate), *outputs, outputs=outputs)
     else:
         kernel = backend.kernel("batch_norm", "backward_relu")
-        launch(op, kernel, dy, y, x, gamma, mean, inverse, accumulate, *outputs, outputs=outputs)
-    return out, dgamma, dbeta
+        launch(op, kernel, dy, y, x, gamma, mean, inverse, bool(accumulate), *outputs, outputs=outputs)
+    return dx, dgamma, dbeta
 
 
 def batch_norm_predict(
@@ -464,13 +469,14 @@ def batch_norm_predict(
     columns = {name: checks.array(op, name, a, "c", x.dtype) for name, a in columns.items()}
     n, c = checks.sizes(op, x=(x, "nc"), **{name: (a, "c") for name, a in columns.items()}).values()
     checks.name_of(op, "activation", activation, (None, "relu"))
-    out = checks.output(op, "out", out, (n, c), x.dtype, x, *columns.values())
-    if out.size:
-        terms = _scratch(op, work, c, x.dtype).terms
+    y = checks.output(op, "out", out, (n, c), x.dtype)
+    terms = _scratch(op, work, c, x.dtype).terms
+    checks.apart(op, {"out": out, **_named("work", work, BatchNormWork)}, {"x": x, **columns})
+    if y.size:
         gamma, beta, mean, variance = columns.values()
         kernel = backend.kernel("batch_norm", "predict_relu" if activation else "predict")
-        launch(op, kernel, x, gamma, beta, eps, mean, variance, terms, out, outputs=(terms, out))
-    return out
+        launch(op, kernel, x, gamma, beta, float(eps), mean, variance, terms, y, outputs=(terms, y))
+    return y
 
 
 def _scratch(op: str, work: BatchNormWork | None, columns: int, dtype: Any) -> BatchNormWork:
@@ -479,9 +485,15 @@ def _scratch(op: str, work: BatchNormWork | None, columns: int, dtype: Any) -> B
             raise ValueError(f"{op}: a recorded step cannot make arrays; pass work=BatchNormWork(...)")
         return BatchNormWork.of(columns, dtype)
     return BatchNormWork(
-        checks.output(op, "work.sums", work.sums, (3, columns), np.float64),
-        checks.output(op, "work.terms", work.terms, (3, columns), dtype),
+        checks.changed(op, "work.sums", work.sums, (3, columns), np.float64),
+        checks.changed(op, "work.terms", work.terms, (3, columns), dtype),
     )
+
+
+def _named(name: str, given: Any, kind: type[BatchStatistics] | type[BatchNormWork]) -> dict[str, Array | None]:
+    """The fields of what was given, under the names by which errors tell of them."""
+    values = given or (None,) * len(kind._fields)
+    return {f"{name}.{field}": value for field, value in zip(kind._fields, values, strict=True)}
 
 
 def update_averages(
@@ -520,10 +532,12 @@ def update_averages(
     """
     op = "update_averages"
     batch = checks.array(op, "batch", batch, "n")
-    averages = checks.output(op, "averages", averages, batch.shape, batch.dtype, batch)
+    averages = checks.changed(op, "averages", averages, batch.shape, batch.dtype)
+    checks.share(op, "variances", variances, averages.size)
     status = _status(op, status)
+    checks.apart(op, {"averages": averages}, {"batch": batch, "status": status})
     kernel = backend.kernel("batch_norm", "running")
-    launch(op, kernel, batch, decay, variances, unbias, status, averages, outputs=(averages,))
+    launch(op, kernel, batch, float(decay), variances, float(unbias), status, averages, outputs=(averages,))
     return averages
 
 
@@ -532,7 +546,7 @@ def _status(op: str, status: Array | None) -> Array:
         if recording():
             raise ValueError(f"{op}: a recorded step needs status=, the word that a bad label sets")
         return np.zeros(1, np.int64)
-    return checks.output(op, "status", status, (1,), np.int64)
+    return checks.changed(op, "status", status, (1,), np.int64)
 
 
 # ---------------------------------------------------------------- dropout
@@ -580,10 +594,13 @@ def dropout_mask(
     """
     op = "dropout_mask"
     threshold = checks.rate(op, rate)
+    checks.word(op, "stream", stream)
     out = checks.output(op, "out", out, tuple(shape), np.uint8)
     if out.size:
         flat = out.reshape(-1)
-        launch(op, backend.kernel("dropout", "mask"), threshold, stream, 1, _draw(seed, step), flat, outputs=(flat,))
+        launch(
+            op, backend.kernel("dropout", "mask"), threshold, stream, 1, _draw(op, seed, step), flat, outputs=(flat,)
+        )
     return out
 
 
@@ -631,20 +648,22 @@ def dropout(
     op = "dropout"
     x = checks.array(op, "x", x, "...")
     threshold = checks.rate(op, rate)
-    out = checks.output(op, "out", out, x.shape, x.dtype, x)
-    mask = checks.output(op, "mask", mask, x.shape, np.uint8, x, out)
+    checks.word(op, "stream", stream)
+    y = checks.output(op, "out", out, x.shape, x.dtype)
+    kept = checks.output(op, "mask", mask, x.shape, np.uint8)
     if draw is None:
         if recording():
             raise ValueError(f"{op}: a recorded step needs draw=, the array that its seed and step stand in")
-        draw = _draw(seed, step)
+        draw = _draw(op, seed, step)
     else:
-        draw = checks.array(op, "draw", draw, "d", np.int64)
-    if out.size:
+        draw = checks.array(op, "draw", draw, "d", np.int64, size=4)
+    checks.apart(op, {"out": out, "mask": mask}, {"x": x, "draw": draw})
+    if y.size:
         width = x.size // x.shape[0] if x.ndim else 1
-        flat, kept = out.reshape(-1), mask.reshape(-1)
         args = x.reshape(-1), threshold, 1 / (1 - rate), stream, width, draw
-        launch(op, backend.kernel(op, "forward"), *args, kept, flat, outputs=(kept, flat))
-    return out, mask
+        outputs = kept.reshape(-1), y.reshape(-1)
+        launch(op, backend.kernel(op, "forward"), *args, *outputs, outputs=outputs)
+    return y, kept
 
 
 def dropout_backward(dy: Array, mask: Array, *, rate: float, out: Array | None = None) -> Array:
@@ -676,15 +695,18 @@ def dropout_backward(dy: Array, mask: Array, *, rate: float, out: Array | None =
     if mask.shape != dy.shape:
         raise ValueError(f"{op}: mask has shape {mask.shape}, wanted {dy.shape} like dy")
     checks.rate(op, rate)
-    out = checks.output(op, "out", out, dy.shape, dy.dtype, mask, same=dy)
-    if out.size:
-        flat = out.reshape(-1)
+    dx = checks.output(op, "out", out, dy.shape, dy.dtype)
+    checks.apart(op, {"out": out}, {"dy": dy, "mask": mask}, same="dy")
+    if dx.size:
+        flat = dx.reshape(-1)
         kernel = backend.kernel("dropout", "backward")
         launch(op, kernel, dy.reshape(-1), mask.reshape(-1), 1 / (1 - rate), flat, outputs=(flat,))
-    return out
+    return dx
 
 
-def _draw(seed: int, step: int) -> Array:
+def _draw(op: str, seed: int, step: int) -> Array:
+    checks.word(op, "seed", seed, 64)
+    checks.word(op, "step", step)
     return np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, 0], np.int64)
 
 
@@ -748,17 +770,19 @@ def softmax_cross_entropy(
     if n == 0 or c == 0:
         raise ValueError(f"{op}: logits has shape {logits.shape}, wanted at least one row and one class")
     alone = status is None
-    scale = np.full(1, 1 / n) if scale is None else checks.array(op, "scale", scale, "s", np.float64)
-    total = np.zeros(1) if total is None else checks.output(op, "total", total, (1,), np.float64)
-    status = _status(op, status)
-    out = checks.output(op, "out", out, logits.shape, logits.dtype, logits, labels)
-    losses = checks.output(op, "losses", losses, (n,), logits.dtype, logits, labels, out)
-    outputs = (losses, total, status, out)
+    scale = np.full(1, 1 / n) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
+    loss = np.zeros(1) if total is None else checks.changed(op, "total", total, (1,), np.float64)
+    word = _status(op, status)
+    dlogits = checks.output(op, "out", out, logits.shape, logits.dtype)
+    each = checks.output(op, "losses", losses, (n,), logits.dtype)
+    writes = {"out": out, "losses": losses, "total": total, "status": status}
+    checks.apart(op, writes, {"logits": logits, "labels": labels, "scale": scale})
+    outputs = (each, loss, word, dlogits)
     launch(op, backend.kernel(op, "forward"), logits, labels, scale, *outputs, outputs=outputs)
-    if alone and status[0]:
-        row = int(status[0]) - 1
+    if alone and word[0]:
+        row = int(word[0]) - 1
         raise ValueError(f"{op}: the label of row {row} is {labels[row]}, wanted 0 to {c - 1}")
-    return total, out
+    return loss, dlogits
 
 
 def _labels(op: str, labels: Any) -> Array:
@@ -816,26 +840,35 @@ def gather(
            [1.]])
     """
     op = "gather"
-    data = checks.array(op, "data", data, "...", getattr(data, "dtype", None))
+    dtype = getattr(data, "dtype", None)
+    if dtype is not None and (dtype.kind not in "fiub" or dtype.itemsize not in (1, 2, 4, 8) or dtype == np.float16):
+        raise TypeError(f"{op}: data must hold numbers of 8 to 64 bits, and no float16, got {dtype}")
+    if dtype is not None and not dtype.isnative:
+        raise TypeError(f"{op}: data is byte-swapped, {dtype.str}; pass data.astype(data.dtype.newbyteorder('='))")
+    data = checks.array(op, "data", data, "...", dtype)
     if data.ndim == 0:
         raise ValueError(f"{op}: data must have rows, got an array without axes")
     order = checks.array(op, "order", order, "r", np.int64)
     rows = order.size if rows is None else rows
+    if rows < 0:
+        raise ValueError(f"{op}: rows is {rows}, wanted 0 or more")
+    begin = np.zeros(1, np.int64) if start is None else checks.array(op, "start", start, "s", np.int64, size=1)
     if not recording():
-        first = 0 if start is None else int(start[0])
+        first = int(begin[0])
         if first < 0 or first + rows > order.size:
             raise IndexError(f"{op}: rows {first} to {first + rows} of order were asked for, which has {order.size}")
-        taken = order[first : first + rows]
-        bad = np.flatnonzero((taken < 0) | (taken >= data.shape[0]))
+        wanted = order[first : first + rows]
+        bad = np.flatnonzero((wanted < 0) | (wanted >= data.shape[0]))
         if bad.size:
             at = first + int(bad[0])
             raise IndexError(f"{op}: order[{at}] is {order[at]}, wanted 0 to {data.shape[0] - 1}")
-    start = np.zeros(1, np.int64) if start is None else checks.array(op, "start", start, "s", np.int64)
-    out = checks.output(op, "out", out, (rows, *data.shape[1:]), data.dtype, data, order)
-    if out.size:
-        flat = out.reshape(rows, -1)
-        launch(op, backend.kernel(op, "forward"), data.reshape(data.shape[0], -1), order, start, flat, outputs=(flat,))
-    return out
+    taken = checks.output(op, "out", out, (rows, *data.shape[1:]), data.dtype)
+    checks.apart(op, {"out": out}, {"data": data, "order": order, "start": begin})
+    if taken.size:
+        flat = taken.reshape(rows, -1)
+        table = data.reshape(data.shape[0], -1)
+        launch(op, backend.kernel(op, "forward"), table, order, begin, flat, outputs=(flat,))
+    return taken
 
 
 # ---------------------------------------------------------------- updates
@@ -963,16 +996,15 @@ def _update(
     status: Array | None,
 ) -> Array:
     grads = checks.array(op, "grads", grads, "n")
-    params = checks.output(op, "params", params, grads.shape, grads.dtype, grads)
-    apart = [params, grads]
-    for name, moment in moments.items():
-        apart.append(checks.output(op, name, moment, grads.shape, grads.dtype, *apart))
-    scalars = checks.array(op, "scalars", scalars, "s", np.float64)
-    if scalars.size != count:
-        raise ValueError(f"{op}: scalars has {scalars.size} elements, wanted {count}")
-    decayed = params.size if decayed is None else decayed
+    own = {"params": params, **moments}
+    own = {name: checks.changed(op, name, value, grads.shape, grads.dtype) for name, value in own.items()}
+    scalars = checks.array(op, "scalars", scalars, "s", np.float64, size=count)
+    decayed = grads.size if decayed is None else decayed
+    checks.share(op, "decayed", decayed, grads.size)
     status = _status(op, status)
-    if params.size:
-        outputs = (params, *apart[2:])
-        launch(op, backend.kernel("updates", kernel), *apart, decayed, scalars, status, outputs=outputs)
+    checks.apart(op, dict(own), {"grads": grads, "scalars": scalars, "status": status})
+    params, *rest = own.values()
+    if grads.size:
+        run = backend.kernel("updates", kernel)
+        launch(op, run, params, grads, *rest, decayed, scalars, status, outputs=(params, *rest))
     return params

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,8 @@ class _OneThread:
         self._lock = threading.Lock()
         self._within = 0
         self._saved: list[int] = []
+        if hasattr(os, "register_at_fork"):  # another thread may have held the lock
+            os.register_at_fork(after_in_child=lambda: setattr(self, "_lock", threading.Lock()))
 
     @functools.cached_property
     def _controls(self) -> list[tuple[Any, Any]]:

@@ -31,7 +31,7 @@ class CacheWarning(UserWarning):
 def root() -> Path:
     """The folder that holds all caches: $FASTDL_CACHE_DIR, or fastdl in the user's cache folder."""
     if own := os.environ.get("FASTDL_CACHE_DIR"):
-        return Path(own)
+        return Path(own).absolute()
     if os.name == "nt" and (local := os.environ.get("LOCALAPPDATA")):
         return Path(local) / "fastdl"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastdl"
@@ -131,8 +131,11 @@ class KernelCache(_Cache):
         try:
             payload = dumps(compiled._reduce())
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(payload).digest() + payload)
-            Path(temporary).replace(path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(payload).digest() + payload)
+                Path(temporary).replace(path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
         except OSError as error:
             _warn(error)

@@ -320,8 +320,6 @@ def test_output_of_another_type_is_refused_before_a_write(name, argument, make):
 
 
 UNREAD = {("dropout_mask", "like"), ("batch_norm_backward", "statistics.variance")}
-# What is not yet held against the other arguments.
-UNCHECKED = {"work.sums", "work.terms", "status", "scale", "total", "draw", "start", "scalars"}
 
 
 def pairs():
@@ -333,10 +331,7 @@ def pairs():
                 continue
             if output == "status" and other in call.inputs and name != "softmax_cross_entropy":
                 continue
-            unchecked = UNCHECKED & {output, other} or (output + other).count("statistics") == 2
-            crash = (name, output, other) == ("gather", "out", "start")  # rows are read at a number made of data
-            marks = [pytest.mark.xfail(reason="not checked", run=not crash)] if unchecked else []
-            yield pytest.param(name, output, other, marks=marks)
+            yield name, output, other
 
 
 @pytest.mark.parametrize("name, output, other", list(pairs()))
@@ -411,9 +406,7 @@ def mistakes():
         )
         if wrong in NO_MISTAKE.get(argument, ()) or (wrong == "None" and optional) or (name, argument) in UNREAD:
             continue
-        early = argument == "start" and wrong in ("complex", "matrix")
-        marks = [pytest.mark.xfail(reason="start is read before it is checked")] if early else []
-        yield pytest.param(name, argument, wrong, marks=marks)
+        yield name, argument, wrong
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
@@ -443,13 +436,7 @@ def shaped():
     for name, argument in each("inputs"):
         if (name, argument) in UNREAD | {("gather", "data")} or len(Call(name).inputs) == 1:
             continue
-        reads_beyond = argument in ("draw", "scale", "start")
-        marks = (
-            [pytest.mark.xfail(reason="its size is not checked, and the kernel reads on", run=False)]
-            if reads_beyond
-            else []
-        )
-        yield pytest.param(name, argument, marks=marks)
+        yield name, argument
 
 
 @pytest.mark.parametrize("name, argument", list(shaped()))

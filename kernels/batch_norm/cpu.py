@@ -81,7 +81,8 @@ def _statistics(rows, lo, hi, eps, sums, gamma, beta, mean, var, inv_std, terms)
         var[j] = variance
         inv_std[j] = scale
         terms[0, j] = scale * gamma[j]
-        terms[1, j] = beta[j] - (mu - mean[j]) * scale * gamma[j]
+        lost = mu - mean[j]
+        terms[1, j] = beta[j] - lost * scale * gamma[j] if lost != 0.0 else beta[j]  # gamma may be infinite
 
 
 def _affine(f):

@@ -6,17 +6,21 @@ from numba import prange
 
 from .._numba import CHUNK, chunk, chunks, kernel
 
+# Without decay nothing may come of p: 0 times infinity is NaN.
+
 
 @chunk
 def _sgd(p, g, lr, decay):
+    zero = p.dtype.type(0)
     for i in range(p.size):
-        p[i] -= lr * (g[i] + decay * p[i])
+        p[i] -= lr * (g[i] + (decay * p[i] if decay != zero else zero))
 
 
 @chunk
 def _adam(p, g, m, v, lr, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, root_correction):
+    zero = p.dtype.type(0)
     for i in range(p.size):
-        grad = g[i] + decay * p[i]
+        grad = g[i] + (decay * p[i] if decay != zero else zero)
         mean = beta1 * m[i] + one_minus_beta1 * grad
         square = beta2 * v[i] + one_minus_beta2 * grad * grad
         m[i] = mean

@@ -25,8 +25,9 @@ def sgd(p, g, decayed, scalars, status):
     if status[0]:
         return
     lr, decay = scalars.astype(p.dtype)
-    g = g.copy()
-    g[:decayed] += decay * p[:decayed]
+    if decay:
+        g = g.copy()
+        g[:decayed] += decay * p[:decayed]
     p -= lr * g
 
 
@@ -35,8 +36,9 @@ def adam(p, g, m, v, decayed, scalars, status):
     if status[0]:
         return
     lr, decay, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, correction1, correction2 = scalars.astype(p.dtype)
-    g = g.copy()
-    g[:decayed] += decay * p[:decayed]
+    if decay:
+        g = g.copy()
+        g[:decayed] += decay * p[:decayed]
     m[...] = beta1 * m + one_minus_beta1 * g
     v[...] = beta2 * v + one_minus_beta2 * (g * g)
     p -= lr * (m * correction1) / (np.sqrt(v) * correction2 + eps)

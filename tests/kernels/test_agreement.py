@@ -123,22 +123,8 @@ def test_kernel_and_reference_compute_the_same(op, name, dtype, large):
     agrees()
 
 
-NOT_AS_NUMPY = {
-    "updates.sgd": "beyond the decayed span p is multiplied by a decay of 0, which is NaN where p is infinite",
-    "updates.adam": "beyond the decayed span p is multiplied by a decay of 0, so its NaN reaches m and v",
-}
-
-
 @both_dtypes
-@pytest.mark.parametrize(
-    "op, name",
-    [
-        pytest.param(
-            *k, id=".".join(k), marks=[pytest.mark.xfail(reason=why)] if (why := NOT_AS_NUMPY.get(".".join(k))) else []
-        )
-        for k in KERNELS
-    ],
-)
+@every_kernel
 def test_nan_and_infinity_go_where_the_reference_lets_them(op, name, dtype):
     kernel = compiled(op)[name]
 
@@ -148,8 +134,6 @@ def test_nan_and_infinity_go_where_the_reference_lets_them(op, name, dtype):
         case = CASES[op][name](data.draw, dtype, False)
         for read, array in case.args.items():
             if not isinstance(array, np.ndarray) or array.dtype != dtype or read in case.scratch:
-                continue
-            if (name, read) == ("forward_relu", "gamma"):  # infinite: see test_batch_norm.py
                 continue
             for value in (np.nan, np.inf, -np.inf):
                 for place in np.linspace(0, array.size - 1, 5).astype(int) if array.size else ():

@@ -61,7 +61,6 @@ def test_data_mapped_from_a_file(tmp_path):
     assert (out == data[[49, 1]]).all()
 
 
-@pytest.mark.xfail(reason="Numba's own errors come through")
 @pytest.mark.parametrize("dtype", [np.float16, np.longdouble, object, ">f8"])
 def test_dtype_that_no_kernel_knows_is_refused_by_name(dtype):
     with pytest.raises(TypeError, match=r"^gather: data "):

@@ -138,7 +138,6 @@ def test_rate_outside_0_to_1_raises(rate):
 
 
 @pytest.mark.parametrize("stream", [-1, 2**32, 2**32 + 5])
-@pytest.mark.xfail(reason="Numba's kernel multiplies the whole number, NumPy's its lowest 32 bits")
 def test_stream_beyond_32_bits_is_refused_or_the_same_on_both_backends(stream):
     masks = []
     for on in ("numba", "numpy"):

@@ -130,7 +130,6 @@ def test_step_0_raises():
         ops.adam_update(np.ones(1), np.ones(1), np.ones(1), np.ones(1), step=0)
 
 
-@pytest.mark.xfail(reason="NumPy counts a negative number from the end, Numba's kernel takes it as 0")
 def test_negative_decayed_is_refused():
     with pytest.raises(ValueError, match="decayed"):
         ops.sgd_update(np.ones(4), np.ones(4), weight_decay=0.1, decayed=-1)
