@@ -19,8 +19,9 @@ from numba import njit
 from ._cache import KernelCache
 
 # nnan and ninf are left out: with them LLVM may assume that no NaN or infinity exists, and
-# `isnan` counts none. reassoc, which lets a sum be vectorised, is asked for where it is wanted.
-FASTMATH = {"nsz", "arcp", "contract", "afn"}
+# `isnan` counts none. So is nsz: with it the sign of a zero depends on what LLVM inlines, and the
+# twins' bits differ. reassoc, which lets a sum be vectorised, is asked for where it is wanted.
+FASTMATH = {"arcp", "contract", "afn"}
 # The default error model puts a ZeroDivisionError branch into every division, and that branch
 # keeps a loop scalar.
 OPTIONS = {"error_model": "numpy", "nogil": True}
