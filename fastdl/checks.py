@@ -88,17 +88,18 @@ def changed(op: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any) 
             f"{op}: {name} must be a numpy.ndarray, got {type(value).__module__}.{type(value).__qualname__}"
         )
     flags = value.flags
-    remedy = f"pass {name}=np.empty({shape}, np.{np.dtype(dtype).name})"
     if value.shape != shape or value.dtype != dtype:
-        raise ValueError(
-            f"{op}: {name} has shape {value.shape} and dtype {value.dtype}, "
-            f"wanted {shape} and {np.dtype(dtype)}; {remedy}"
-        )
-    if not (flags.writeable and flags.c_contiguous and flags.aligned):
-        wrong = "read-only" if not flags.writeable else "not contiguous" if not flags.c_contiguous else "not aligned"
-        raise ValueError(f"{op}: {name} is {wrong}; {remedy}")
-    found: Array = value
-    return found
+        wrong = f"has shape {value.shape} and dtype {value.dtype}, wanted {shape} and {np.dtype(dtype)}"
+    elif not flags.writeable:
+        wrong = "is read-only"
+    elif not flags.c_contiguous:
+        wrong = "is not contiguous"
+    elif not flags.aligned:
+        wrong = "is not aligned"
+    else:
+        found: Array = value
+        return found
+    raise ValueError(f"{op}: {name} {wrong}; pass {name}=np.empty({shape}, np.{np.dtype(dtype).name})")
 
 
 def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | None], same: str | None = None) -> None:
