@@ -88,7 +88,7 @@ TINY_CEILING = Ceiling(side=64, cached=(1 << 12,), last_caches=0.001)
 # The first of an op is what a training step does, the last lies beyond the caches.
 SHAPES: dict[str, tuple[Shape, ...]] = {
     "matmul": (Matmul(32, 64, 128), Matmul(128, 784, 512), Matmul(1024, 784, 512)),
-    "batch_norm": (BatchNorm(128, 512), BatchNorm(1024, 512), BatchNorm(65536, 512)),
+    "batch_norm": (BatchNorm(128, 512), BatchNorm(256, 512), BatchNorm(1024, 512), BatchNorm(65536, 512)),
     "activation": (Activation(1 << 16), Activation(1 << 25)),
     "dropout": (Dropout(1 << 16), Dropout(1_000_000), Dropout(1 << 25)),
     "softmax_cross_entropy": (CrossEntropy(256, 10), CrossEntropy(1024, 1000)),
