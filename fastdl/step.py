@@ -139,8 +139,9 @@ class TrainStep:
         return self._make(workspace, n, 0, first_row, n if rows is None else rows, bound=False)
 
     def bind(self, x: Array, target: Array) -> None:
-        """Take a data set whose rows `run` then gathers inside the step, without a copy of it.
+        """Take a data set whose rows `run` then gathers inside the step.
 
+        It is copied only where its dtype or layout is not the step's, so it must not change meanwhile.
         `order` is 0, 1, 2, ... until `set_order` changes it.
         """
         self._check(x, target)
@@ -148,7 +149,7 @@ class TrainStep:
         self._targets = np.ascontiguousarray(target, self._target_dtype)
         self._order = aligned((x.shape[0],), np.int64)
         self._order[...] = np.arange(x.shape[0])
-        self._tapes = {key: tape for key, tape in self._tapes.items() if not key[-1]}  # theirs is another array
+        self._tapes.clear()  # they may hold the arrays of another data set
 
     @property
     def rows_bound(self) -> int:
