@@ -128,6 +128,15 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
         last[written] = max(last[written], (end, name))
 
 
+def status(op: str, value: Array | None) -> Array:
+    """The word that a bad label sets and that stops what changes parameters; a new one where it is None."""
+    if value is None:
+        if recording():
+            raise ValueError(f"{op}: a recorded step needs status=, the word that a bad label sets")
+        return np.zeros(1, np.int64)
+    return changed(op, "status", value, (1,), np.int64)
+
+
 def rate(op: str, value: float) -> int:
     """The threshold below which a 32-bit word drops its element."""
     if not 0 <= value < 1:

@@ -171,7 +171,7 @@ def test_the_table_holds_every_public_op():
     public = {
         name
         for name, f in vars(ops).items()
-        if inspect.isfunction(f) and f.__module__ == ops.__name__ and not name.startswith("_")
+        if inspect.isfunction(f) and f.__module__.startswith(ops.__name__) and not name.startswith("_")
     }
     assert public - NOT_ON_ARRAYS == TABLE.keys()
 

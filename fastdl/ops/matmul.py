@@ -1,0 +1,159 @@
+"""Products with bias and activation, and their gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import backend, checks
+from ..recorder import launch
+from ..typing import Array
+from .activation import ACTIVATIONS
+
+_EMPTY = {dtype: np.empty(0, dtype) for dtype in checks.FLOATS}  # stands for "no bias"
+
+
+def matmul(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    activation: str | None = None,
+    slope: float = 0.01,
+    kernel: str = "blas",
+    out: Array | None = None,
+) -> Array:
+    """Product with bias and activation in one pass: y = f(x w + b).
+
+    Parameters
+    ----------
+    x : (n, k)
+    w : (k, m)
+    b : (m,), optional
+    activation : {None, "relu", "leaky_relu", "sigmoid", "tanh"}
+        f; None leaves the sum as it is.
+    slope : float
+        Of the leaky ReLU for negative sums.
+    kernel : {"blas", "loops"}
+        scipy's BLAS, or blocked loops of the project's own.
+    out : (n, m), optional
+
+    Returns
+    -------
+    (n, m) array of x's dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an array of another kind, dtype or shape, or an `out` that overlaps an input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import ops
+    >>> ops.matmul(np.array([[1.0, 2.0]]), np.array([[3.0], [-4.0]]), np.array([1.0]), activation="relu")
+    array([[0.]])
+    """
+    op = "matmul"
+    x = checks.array(op, "x", x, "nk")
+    w = checks.array(op, "w", w, "km", x.dtype)
+    if b is not None:
+        b = checks.array(op, "b", b, "m", x.dtype)
+    s = checks.sizes(op, x=(x, "nk"), w=(w, "km"), b=(b, "m"))
+    checks.name_of(op, "activation", activation, (None, *ACTIVATIONS))
+    run = _product(op, f"forward_{activation}" if activation else "forward", kernel)
+    y = checks.output(op, "out", out, (s["n"], s["m"]), x.dtype)
+    checks.apart(op, {"out": out}, {"x": x, "w": w, "b": b})
+    if y.size:
+        launch(op, run, x, w, _EMPTY[x.dtype] if b is None else b, float(slope), y, outputs=(y,))
+    return y
+
+
+def matmul_backward_input(dy: Array, w: Array, *, kernel: str = "blas", out: Array | None = None) -> Array:
+    """Gradient of the product's first factor: dx = dy w'.
+
+    Parameters
+    ----------
+    dy : (n, m)
+    w : (k, m)
+        As it was given to `matmul`.
+    kernel : {"blas", "loops"}
+    out : (n, k), optional
+
+    Returns
+    -------
+    (n, k) array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import ops
+    >>> ops.matmul_backward_input(np.array([[1.0, 2.0]]), np.array([[1.0, 1.0], [0.0, 3.0]]))
+    array([[3., 6.]])
+    """
+    op = "matmul_backward_input"
+    dy = checks.array(op, "dy", dy, "nm")
+    w = checks.array(op, "w", w, "km", dy.dtype)
+    s = checks.sizes(op, dy=(dy, "nm"), w=(w, "km"))
+    run = _product(op, "backward_input", kernel)
+    dx = checks.output(op, "out", out, (s["n"], s["k"]), dy.dtype)
+    checks.apart(op, {"out": out}, {"dy": dy, "w": w})
+    if dx.size:
+        launch(op, run, dy, w, dx, outputs=(dx,))
+    return dx
+
+
+def matmul_backward_weights(
+    x: Array,
+    dy: Array,
+    *,
+    bias: bool = True,
+    accumulate: bool = False,
+    kernel: str = "blas",
+    out: Array | None = None,
+    out_bias: Array | None = None,
+) -> tuple[Array, Array | None]:
+    """Gradients of weights and bias: dw = x' dy, db = the sum of dy's rows.
+
+    Parameters
+    ----------
+    x : (n, k)
+        As it was given to `matmul`.
+    dy : (n, m)
+    bias : bool
+        Whether db is wanted.
+    accumulate : bool
+        Add to what `out` and `out_bias` hold, which must then be given.
+    kernel : {"blas", "loops"}
+    out : (k, m), optional
+    out_bias : (m,), optional
+
+    Returns
+    -------
+    dw : (k, m) array
+    db : (m,) array, or None without bias
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import ops
+    >>> ops.matmul_backward_weights(np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]]))
+    (array([[11.]]), array([7.]))
+    """
+    op = "matmul_backward_weights"
+    x = checks.array(op, "x", x, "nk")
+    dy = checks.array(op, "dy", dy, "nm", x.dtype)
+    s = checks.sizes(op, x=(x, "nk"), dy=(dy, "nm"))
+    if accumulate and (out is None or (bias and out_bias is None)):
+        raise ValueError(f"{op}: accumulate=True adds to out and out_bias; pass them")
+    run = _product(op, "backward_weights", kernel)
+    dw = checks.output(op, "out", out, (s["k"], s["m"]), x.dtype)
+    db = checks.output(op, "out_bias", out_bias, (s["m"],), x.dtype) if bias else _EMPTY[x.dtype]
+    checks.apart(op, {"out": out, "out_bias": out_bias if bias else None}, {"x": x, "dy": dy})
+    if dw.size or db.size:
+        launch(op, run, x, dy, bool(accumulate), dw, db, outputs=(dw, db))
+    return dw, db if bias else None
+
+
+def _product(op: str, name: str, kernel: str) -> backend.Kernel:
+    checks.name_of(op, "kernel", kernel, ("blas", "loops"))
+    return backend.kernel("matmul", name if kernel == "blas" else f"{name}_loops")
