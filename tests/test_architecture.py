@@ -117,18 +117,18 @@ def test_kernels_import_nothing_else_of_fastdl():
 @pytest.mark.parametrize(
     "text",
     [
-        "from ..ops import matmul",
-        "from .. import ops",
-        "import fastdl.ops",
-        "from fastdl import ops",
-        "def f():\n    from ..ops import matmul",
-        "try:\n    import fastdl.ops as o\nexcept ImportError: pass",
-        "import importlib\nimportlib.import_module('fastdl.ops')",
-        "import importlib\nimportlib.import_module(f'fastdl.ops{x}')",
+        "from ..recorder import launch",
+        "from .. import recorder",
+        "import fastdl.recorder",
+        "from fastdl import recorder",
+        "def f():\n    from ..recorder import launch",
+        "try:\n    import fastdl.recorder as o\nexcept ImportError: pass",
+        "import importlib\nimportlib.import_module('fastdl.recorder')",
+        "import importlib\nimportlib.import_module(f'fastdl.recorder{x}')",
     ],
 )
 def test_imports_are_found_however_they_are_written(text):
-    assert set(imports(text, "fastdl.nn")) - {"fastdl"} == {"fastdl.ops"}
+    assert set(imports(text, "fastdl.nn")) - {"fastdl"} == {"fastdl.recorder"}
 
 
 def test_imports_for_types_alone_do_not_count():
