@@ -115,7 +115,7 @@ def replayed(call: Callable[[], object]) -> Variant:
             return timed(tape.replay)(warm, repeats)
 
     def check() -> None:
-        expected = _by_reference(tape.entries[0])
+        expected = _expect(tape.entries[0])
 
         def compare(position: int, entry: Entry) -> None:
             nonlocal expected
@@ -123,7 +123,7 @@ def replayed(call: Callable[[], object]) -> Variant:
                 if wanted is not None:
                     _assert_close(actual, wanted, f"{entry.name}, output {number}")
             if position + 1 < len(tape.entries):
-                expected = _by_reference(tape.entries[position + 1])
+                expected = _expect(tape.entries[position + 1])
 
         with backend.one_blas_thread():
             tape.replay_watched(compare)
@@ -137,16 +137,34 @@ def _assert_close(actual: Array, wanted: Array, name: str) -> None:
     assert_agree(actual, wanted, kind="normalising", scale=np.abs(wanted).max(), precision=computed_in, name=name)
 
 
-def _by_reference(entry: Entry) -> list[Array | None]:
-    """What the reference kernel makes of a launch's arguments, which stay as they are; None for scratch."""
+def _unset(dtype: Any) -> Any:
+    return np.nan if dtype.kind == "f" else np.iinfo(dtype).max
+
+
+def _expect(entry: Entry) -> list[Array | None]:
+    """What the reference kernel makes of a launch's arguments; None for scratch, which it leaves alone.
+
+    An output that is the same whatever it held before is unset, lest what another variant has left
+    there should pass for this one's result.
+    """
     if not hasattr(entry.kernel, "name"):  # without Numba the launch is the reference kernel itself
         return [None] * len(entry.outputs)
     with backend.use("numpy"):
         reference = backend.kernel(*entry.kernel.name.split("."))
-    copies = [a.copy() if isinstance(a, np.ndarray) else a for a in entry.args]
-    reference(*copies)
-    results = []
-    for output in entry.outputs:
-        result = next(copy for copy, a in zip(copies, entry.args, strict=True) if a is output)
-        results.append(None if result.tobytes() == output.tobytes() else result)  # it leaves scratch as it was
+    places = [next(at for at, a in enumerate(entry.args) if a is output) for output in entry.outputs]
+
+    def run(unset: bool) -> list[Array]:
+        copies = [a.copy() if isinstance(a, np.ndarray) else a for a in entry.args]
+        for at in places if unset else ():
+            copies[at].fill(_unset(copies[at].dtype))
+        reference(*copies)
+        return [copies[at] for at in places]
+
+    results: list[Array | None] = []
+    for output, value, again in zip(entry.outputs, run(unset=False), run(unset=True), strict=True):
+        if value.tobytes() == again.tobytes():
+            output.fill(_unset(output.dtype))
+            results.append(value)
+        else:
+            results.append(None if value.tobytes() == output.tobytes() else value)
     return results

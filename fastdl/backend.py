@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import ctypes
-import ctypes.util
 import functools
 import importlib
 import importlib.util
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,7 +40,7 @@ def cuda_missing() -> str | None:
     if importlib.util.find_spec("cupy") is None:
         return "CuPy is not installed"
     try:  # in milliseconds, where importing CuPy would take a second
-        ctypes.CDLL("nvcuda.dll" if ctypes.util.os.name == "nt" else "libcuda.so.1")  # type: ignore[attr-defined]
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
         return "no NVIDIA driver: libcuda cannot be loaded"
     return "this version of fastdl has no CUDA kernels yet"

@@ -15,7 +15,6 @@ from .typing import Array
 
 # All texts stand in one entry, since safetensors writes several in an order that changes from run to run.
 _ENTRY = "fastdl"
-_HASH = "sha256"
 
 
 def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
@@ -40,9 +39,11 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: Ma
     from safetensors.numpy import save as serialise
 
     # safetensors writes the memory behind an array as it lies, whatever its strides.
-    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    plain = {name: np.asarray(a, a.dtype.newbyteorder("<"), order="C") for name, a in arrays.items()}
+    if "__metadata__" in plain:
+        raise ValueError("checkpoint.save: an array is named __metadata__, which the format keeps for itself")
     texts = dict(metadata or {})
-    entry = json.dumps({**texts, _HASH: _digest(plain, texts)}, sort_keys=True)
+    entry = json.dumps({"texts": texts, "sha256": _digest(plain, texts)}, sort_keys=True)
     write_atomic(path, serialise(plain, {_ENTRY: entry}))
 
 
@@ -61,8 +62,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
     try:
         arrays = parse(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        texts = json.loads(header["__metadata__"][_ENTRY])
-        digest = texts.pop(_HASH)
+        entry = json.loads(header["__metadata__"][_ENTRY])
+        texts, digest = entry["texts"], entry["sha256"]
     except KeyError:
         raise ValueError(f"checkpoint.load: {path} holds no hash, so it was not written by fastdl") from None
     except (SafetensorError, ValueError) as error:

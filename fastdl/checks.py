@@ -78,11 +78,11 @@ def output(op: str, name: str, out: Any, shape: tuple[int, ...], dtype: Any) -> 
                 f"{op}: a recorded step cannot make arrays; pass {name}=frame.rows(...) or frame.array(...)"
             )
         return np.empty(shape, dtype)
-    return changed(op, name, out, shape, dtype)
+    return changed(op, name, out, shape, dtype, new=True)
 
 
-def changed(op: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-    """`value`, which an op writes in place, of this shape and dtype."""
+def changed(op: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any, new: bool = False) -> Array:
+    """`value`, which an op writes in place, of this shape and dtype; `new` if it matters not what it held."""
     if type(value) is not np.ndarray and type(value) is not Sealed:
         raise TypeError(
             f"{op}: {name} must be a numpy.ndarray, got {type(value).__module__}.{type(value).__qualname__}"
@@ -99,7 +99,10 @@ def changed(op: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any) 
     else:
         found: Array = value
         return found
-    raise ValueError(f"{op}: {name} {wrong}; pass {name}=np.empty({shape}, np.{np.dtype(dtype).name})")
+    remedy = f"np.empty({shape}, np.{np.dtype(dtype).name})"
+    if not new:
+        remedy = f"np.array({name}, np.{np.dtype(dtype).name}, order='C')"
+    raise ValueError(f"{op}: {name} {wrong}; pass {name}={remedy}" + ("" if new else " of that shape"))
 
 
 def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | None], same: str | None = None) -> None:
@@ -128,11 +131,16 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
         last[written] = max(last[written], (end, name))
 
 
+def read_anew(op: str, name: str, given: Array | None, what: str) -> None:
+    """Raise if a recorded step would keep for ever what changes from step to step."""
+    if given is None and recording():
+        raise ValueError(f"{op}: a recorded step needs {name}=, the array that {what} in")
+
+
 def status(op: str, value: Array | None) -> Array:
     """The word that a bad label sets and that stops what changes parameters; a new one where it is None."""
     if value is None:
-        if recording():
-            raise ValueError(f"{op}: a recorded step needs status=, the word that a bad label sets")
+        read_anew(op, "status", value, "a bad label is noted")
         return np.zeros(1, np.int64)
     return changed(op, "status", value, (1,), np.int64)
 
@@ -145,15 +153,22 @@ def rate(op: str, value: float) -> int:
 
 
 def word(op: str, name: str, value: int, bits: int = 32) -> None:
-    """Raise unless `value` fits into so many bits."""
-    if not 0 <= value < 1 << bits:
-        raise ValueError(f"{op}: {name} is {value}, wanted 0 to 2^{bits} - 1")
+    """Raise unless `value` is an integer that fits into so many bits."""
+    if not isinstance(value, (int, np.integer)) or not 0 <= value < 1 << bits:
+        raise ValueError(f"{op}: {name} is {value!r}, wanted an integer, 0 to 2^{bits} - 1")
 
 
 def share(op: str, name: str, value: int, of: int) -> None:
     """Raise unless `value` is a number of the first of so many elements."""
-    if not 0 <= value <= of:
-        raise ValueError(f"{op}: {name} is {value}, wanted 0 to {of}, the number of elements")
+    if not isinstance(value, (int, np.integer)) or not 0 <= value <= of:
+        raise ValueError(f"{op}: {name} is {value!r}, wanted an integer, 0 to {of}, the number of elements")
+
+
+def slope(op: str, value: float) -> float:
+    """The slope of a leaky ReLU: not below 0, since its gradient tells x's sign by y's."""
+    if not value >= 0:
+        raise ValueError(f"{op}: slope is {value}, wanted 0 or more")
+    return float(value)
 
 
 def name_of(op: str, name: str, value: Any, names: tuple[Any, ...]) -> None:

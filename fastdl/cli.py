@@ -82,7 +82,7 @@ def _train(options: argparse.Namespace) -> int:
     print(f"test accuracy {run.test['accuracy']:.2%}   loss {run.test['loss']:.4f}")
     print("              (a random split: the same 13 writers in all parts, so new writers fare worse)")
     print(f"wall time {run.seconds:.1f} s")
-    print(f"saved in {out}: config.toml, history.csv, weights.safetensors")
+    print(f"saved in {out}: config.toml, history.csv, weights.safetensors, standardize.safetensors")
     return 130 if run.history.interrupted else 0
 
 

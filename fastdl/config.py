@@ -1,4 +1,4 @@
-"""What a run of `fastdl train` is made of: written to its folder, so that it can be run again."""
+"""What a run of `fastdl train` is made of, and written to its folder as a record."""
 
 from __future__ import annotations
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
+import time
 from pathlib import Path
+
+ABANDONED = 3600  # seconds after which an unfinished file of a dead process is swept away
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that after a crash at any moment the old one or the new one is there, whole.
 
-    What is left over of an earlier write that was killed is removed.
+    What is left over, an hour later, of a write that was killed is removed.
     """
     target = Path(path)
     _sweep(target)
@@ -34,10 +38,12 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _sweep(target: Path) -> None:
-    for left in target.parent.glob(f".{target.name}.*.part"):
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         process = left.name.split(".")[-3]
-        if process.isdigit() and not _alive(int(process)):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            # On a shared folder the number may be another machine's, where it still writes.
+            old = time.time() - left.stat().st_mtime > ABANDONED
+            if old and process.isdigit() and not _alive(int(process)):
                 left.unlink()
 
 

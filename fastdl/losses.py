@@ -9,7 +9,6 @@ import numpy as np
 
 from . import ops
 from .nn.frame import Frame
-from .recorder import seal
 from .typing import Array
 
 
@@ -21,7 +20,7 @@ class Loss(Protocol):
         ...
 
     def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
-        """Add the scaled loss to `frame.control.loss`; return its gradient by the output."""
+        """Add the scaled loss to `frame.total`; return its gradient by the output."""
         ...
 
     def value(self, output: Array, target: Array) -> float:
@@ -51,13 +50,12 @@ class SoftmaxCrossEntropy:
         return (), np.int64
 
     def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
-        control = frame.control
         return ops.softmax_cross_entropy(
             output,
             target,
-            scale=seal(control.scale),
-            total=seal(control.loss),
-            status=seal(control.status),
+            scale=frame.scale,
+            total=frame.total,
+            status=frame.status,
             out=frame.rows("doutput", output.shape[1]),
             losses=frame.rows("losses"),
         )[1]

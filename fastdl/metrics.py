@@ -21,4 +21,8 @@ def accuracy(outputs: Array, labels: Array) -> float:
     >>> metrics.accuracy(np.array([[0.1, 2.0], [1.0, 0.0]]), np.array([1, 1]))
     0.5
     """
+    if outputs.ndim != 2 or labels.shape != outputs.shape[:1]:
+        raise ValueError(
+            f"accuracy: outputs have shape {outputs.shape} and labels {labels.shape}, wanted (n, classes) and (n,)"
+        )
     return float((outputs.argmax(axis=1) == labels).mean())

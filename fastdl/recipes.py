@@ -42,7 +42,7 @@ def train_digits(config: Config, out: Path | None = None, say: Callable[[str], N
     ----------
     config : Config
     out : Path, optional
-        A folder, which must exist, for config.toml, history.csv and weights.safetensors.
+        A folder, which must exist, for config.toml, history.csv, weights.safetensors and standardize.safetensors.
     say : function of a line of text, optional
         Told what is done.
 
@@ -66,7 +66,6 @@ def train_digits(config: Config, out: Path | None = None, say: Callable[[str], N
     if out:
         write_atomic(out / "config.toml", config.to_toml().encode())
         history.to_csv(out / "history.csv")
-        arrays = trainer.weights.params | trainer.weights.averages
-        arrays |= {"standardize.mean": standardize.mean, "standardize.deviation": standardize.deviation}
-        checkpoint.save(out / "weights.safetensors", arrays, {"model": repr(model)})
+        trainer.save(out / "weights.safetensors")
+        checkpoint.save(out / "standardize.safetensors", vars(standardize))
     return run

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 
-from . import backend, ops
+from . import backend, checks, ops
 from .arena import aligned
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
@@ -38,9 +39,10 @@ class TrainStep:
     device : {"cpu", "cuda", "auto"}
     seed : int
         Of the weights at the start, and of dropout.
-    dtype : float32 or float64
+    dtype : float32 or float64, optional
+        Of the weights' where they are given, else float32.
     weights : Weights, optional
-        To train on, instead of new ones.
+        Of this model, to train on instead of new ones.
     record : bool
         False runs every step through the checked ops, where NumPy code between them is allowed.
 
@@ -74,15 +76,18 @@ class TrainStep:
         batch_size: int,
         device: str = "auto",
         seed: int = 0,
-        dtype: Any = np.float32,
+        dtype: Any = None,
         weights: Weights | None = None,
         record: bool = True,
     ):
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.batch_size, self.seed, self.dtype = batch_size, seed, np.dtype(dtype)
+        checks.word("TrainStep", "seed", seed, 64)
+        self._model, self._loss, self._optimizer = model, loss, optimizer
+        self.batch_size, self.seed = batch_size, seed
+        self.dtype = np.dtype(dtype or (weights.dtype if weights else np.float32))
         self.device = backend.device(device)
         self.count = 0
         self._record = record
+        self._next = 0, 0  # of a batch that comes in parts: the next part's first row, and the rows of all
         self._tapes: dict[tuple[Any, ...], Tape] = {}
         self._data: Array | None = None
         self._targets: Array | None = None
@@ -90,15 +95,22 @@ class TrainStep:
         self.workspace: Workspace | None = None
         self.moments: list[Array] = []
         if weights is not None:
-            self._build(weights.input_shape, weights)
+            if weights.model is not model or weights.dtype != self.dtype:
+                raise ValueError(
+                    f"TrainStep: the weights given are {weights.dtype} and of {weights.model!r}, wanted {self.dtype} "
+                    f"and the very model that is trained, {model!r}"
+                )
+            self._build(weights)
 
-    def _build(self, input_shape: tuple[int, ...], weights: Weights | None = None) -> None:
-        if weights is None:
-            weights = Weights(self.model, input_shape, dtype=self.dtype, seed=self.seed)
-        self._target_shape, self._target_dtype = self.loss.target(weights.output_shape)
-        self.dtype = weights.dtype
+    def _build(self, weights: Weights) -> None:
+        self._target_shape, self._target_dtype = self._loss.target(weights.output_shape)
         self.workspace = Workspace(weights, self.batch_size)
-        self.moments = [weights.layout.buffer() for _ in range(self.optimizer.moments)]
+        self.moments = [weights.layout.buffer() for _ in range(self._optimizer.moments)]
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What changes the parameters; a TrainStep is made for one, whose kernel it has recorded."""
+        return self._optimizer
 
     @property
     def weights(self) -> Weights:
@@ -119,7 +131,8 @@ class TrainStep:
             For cross-entropy the numbers of classes.
         first_row, rows : int, optional
             For a batch in parts, whose gradients are summed: the number of this part's first row,
-            and how many rows the whole batch has. Parameters change with the last part.
+            and how many rows the whole batch has. The parts come one after the other; parameters
+            change with the last.
 
         Returns
         -------
@@ -129,7 +142,13 @@ class TrainStep:
         Raises
         ------
         ValueError
-            For a bad label, naming its row; parameters and averages are as before then.
+            For a bad label, naming its row; the parameters are as before then, and the batch must
+            be given again from its first row.
+
+        Notes
+        -----
+        Ctrl-C may come between two kernels of a step, and leave it half done; `Trainer` puts it off
+        until the step is whole.
         """
         workspace = self._check(x, target)
         n = len(x)
@@ -145,8 +164,8 @@ class TrainStep:
         `order` is 0, 1, 2, ... until `set_order` changes it.
         """
         self._check(x, target)
-        self._data = np.ascontiguousarray(x, self.dtype)
-        self._targets = np.ascontiguousarray(target, self._target_dtype)
+        self._data = np.require(x, self.dtype, ["C", "A"])
+        self._targets = np.require(target, self._target_dtype, ["C", "A"])
         self._order = aligned((x.shape[0],), np.int64)
         self._order[...] = np.arange(x.shape[0])
         self._tapes.clear()  # they may hold the arrays of another data set
@@ -157,15 +176,15 @@ class TrainStep:
         return 0 if self._order is None else len(self._order)
 
     def set_order(self, order: Array) -> None:
-        """The order in which `run` takes the rows: numbers of rows, each at most once or not at all."""
+        """The order in which `run` takes the rows: as many numbers of rows as the data set has, in integers."""
         if self._order is None or self._data is None:
             raise RuntimeError("TrainStep.set_order: no data set is bound; call bind(x, target) first")
         order = np.asarray(order)
-        if order.shape != self._order.shape or order.min() < 0 or order.max() >= len(self._data):
-            raise ValueError(
-                f"TrainStep.set_order: wanted {len(self._order)} numbers from 0 to {len(self._data) - 1}, "
-                f"got shape {order.shape}"
-            )
+        wanted = f"wanted {len(self._order)} integers from 0 to {len(self._data) - 1}"
+        if order.shape != self._order.shape or order.dtype.kind not in "iu":
+            raise ValueError(f"TrainStep.set_order: {wanted}, got shape {order.shape} and dtype {order.dtype}")
+        if order.min() < 0 or order.max() >= len(self._data):
+            raise ValueError(f"TrainStep.set_order: {wanted}, got {order.min()} to {order.max()}")
         self._order[...] = order  # in place: tapes hold its address
 
     def run(self, start: int, n: int) -> float:
@@ -188,19 +207,21 @@ class TrainStep:
                 raise ValueError(f"TrainStep: {name} has shape {value.shape}, wanted at least one row")
         if x.dtype.kind not in "fiub":
             raise TypeError(f"TrainStep: x must hold real numbers, got {x.dtype}; pass x.astype(np.float32)")
-        if self.workspace is None:
-            self._build(x.shape[1:])
-        assert self.workspace is not None
-        shapes = (len(x), *self.weights.input_shape), (len(x), *self._target_shape)
+        row = self.workspace.weights.input_shape if self.workspace else x.shape[1:]
+        target_row, target_dtype = self._loss.target(self._model.output_shape(row))
+        shapes = (len(x), *row), (len(x), *target_row)
         if x.shape != shapes[0] or target.shape != shapes[1]:
             raise ValueError(
                 f"TrainStep: x has shape {x.shape} and target {target.shape}, wanted {shapes[0]} and {shapes[1]}"
             )
-        if np.dtype(self._target_dtype).kind == "i" and target.dtype.kind not in "iu":
+        if np.dtype(target_dtype).kind == "i" and target.dtype.kind not in "iu":
             raise TypeError(
                 f"TrainStep: target must hold integers, numbers of classes, got {target.dtype}; "
                 "pass target.astype(np.int64)"
             )
+        if self.workspace is None:
+            self._build(Weights(self._model, row, dtype=self.dtype, seed=self.seed))
+        assert self.workspace is not None
         return self.workspace
 
     # ------------------------------------------------------------ one step
@@ -208,7 +229,14 @@ class TrainStep:
     def _make(self, workspace: Workspace, n: int, start: int, first_row: int, total: int, bound: bool) -> float:
         if first_row < 0 or first_row + n > total:
             raise ValueError(f"TrainStep: rows {first_row} to {first_row + n} of a batch of {total} were given")
+        if first_row and (first_row, total) != self._next:
+            raise ValueError(
+                f"TrainStep: got a part from row {first_row} of a batch of {total}, but "
+                + (f"row {self._next[0]} of {self._next[1]} comes next" if self._next[1] else "no batch has been begun")
+                + "; give the batch again from its first row"
+            )
         first, last = first_row == 0, first_row + n == total
+        self._next = 0, 0  # unless all goes well
         self._tick(workspace, start, first_row, total)
         # A child of fork must not replay its parent's parallel kernels, hence the process's number.
         key = n, first, last, bound, backend.active(), os.getpid()
@@ -218,11 +246,17 @@ class TrainStep:
                 tape.replay()
             else:
                 before = self._state(workspace)
-                self._body(workspace, n, first, last, bound)
-                if self._record and not workspace.control.status[0]:
-                    self._tapes[key] = self._recorded(workspace, n, first, last, bound, before)
+                try:
+                    self._body(workspace, n, first, last, bound)
+                    if self._record and not workspace.control.status[0]:
+                        self._tapes[key] = self._recorded(workspace, n, first, last, bound, before)
+                except BaseException:
+                    self._restore(workspace, before)
+                    raise
         if workspace.control.status[0]:
             self._raise_bad_label(workspace, start, bound)
+        if not last:
+            self._next = first_row + n, total
         self.count += last
         return float(workspace.control.loss[0])
 
@@ -231,7 +265,7 @@ class TrainStep:
         raw, seed, step = workspace.control.bytes, self.seed, self.count + 1
         loss = workspace.control.loss[0] if first_row else 0.0
         _INTEGERS.pack_into(raw, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, first_row, start)
-        scalars = self.optimizer.scalars(step)
+        scalars = self._optimizer.scalars(step)
         struct.pack_into(f"{2 + len(scalars)}d", raw, FLOATS_AT, loss, 1 / total, *scalars)
 
     def _input_rows(self, workspace: Workspace) -> tuple[Array, Array]:
@@ -251,8 +285,8 @@ class TrainStep:
             start = seal(control.start)
             ops.gather(self._data, self._order, start=start, rows=n, out=x)
             ops.gather(self._targets, self._order, start=start, rows=n, out=target)
-        output = self.model.forward(x, workspace.frame, train=True)
-        self.model.backward(self.loss.gradient(output, target, workspace.loss), workspace.frame)
+        output = self._model.forward(x, workspace.frame, train=True)
+        self._model.backward(self._loss.gradient(output, target, workspace.loss), workspace.frame)
         if weights.averages_flat.size:
             ops.update_averages(
                 seal(weights.averages_flat),
@@ -265,7 +299,7 @@ class TrainStep:
         if last:
             moments = [seal(moment) for moment in self.moments]
             params, grads, scalars = seal(weights.flat), seal(workspace.grads_flat), seal(control.scalars)
-            self.optimizer.update(params, grads, moments, weights.layout.split, scalars, status)
+            self._optimizer.update(params, grads, moments, weights.layout.split, scalars, status)
 
     def _raise_bad_label(self, workspace: Workspace, start: int, bound: bool) -> NoReturn:
         row = int(workspace.control.status[0]) - 1
@@ -275,15 +309,15 @@ class TrainStep:
             row = int(self._order[start + row])
         raise ValueError(
             f"TrainStep: the label of row {row} is {label}, wanted 0 to {workspace.weights.output_shape[0] - 1}; "
-            "nothing was changed"
+            "no parameter was changed"
         )
 
     # ------------------------------------------------------------ recording
 
     def _changing(self, workspace: Workspace) -> list[Array]:
-        """All that a step changes and a later one reads."""
-        weights = workspace.weights
-        return [weights.flat, weights.averages_flat, workspace.grads_flat, *self.moments, workspace.control.raw]
+        """All that a step changes, its own buffers aside."""
+        weights, of_batch = workspace.weights, [workspace.grads_flat, workspace.batch_flat, workspace.control.raw]
+        return [weights.flat, weights.averages_flat, *self.moments, *of_batch]
 
     def _state(self, workspace: Workspace) -> list[Array]:
         return [array.copy() for array in self._changing(workspace)]
@@ -292,16 +326,32 @@ class TrainStep:
         for array, saved in zip(self._changing(workspace), state, strict=True):
             array[...] = saved
 
+    def _poison_buffers(self, workspace: Workspace) -> None:
+        for frame in (workspace.frame, workspace.loss, workspace.input):
+            frame.poison()
+        _fill_with_nan(workspace.shared.batch)
+
     def _recorded(
         self, workspace: Workspace, n: int, first: bool, last: bool, bound: bool, before: list[Array]
     ) -> Tape:
-        """The tape of the step just made, proved on that step."""
-        after = self._state(workspace)
+        """The tape of the step just made, proved on that step.
+
+        Every array is full of NaN while it is recorded, so that a value read past the seal is a wrong
+        one; and so are the buffers before the proof, but for those of rows that were handed over.
+        """
+        after, given = self._state(workspace), [array.copy() for array in self._input_rows(workspace)]
+        weights, views = workspace.weights, workspace.weights.layout.views
+        _fill_with_nan(weights.params, weights.averages, workspace.shared.grads, *map(views, self.moments))
+        self._poison_buffers(workspace)
         with record() as tape:
             self._body(workspace, n, first, last, bound)
         self._restore(workspace, before)
-        for frame in (workspace.frame, workspace.loss, *([workspace.input] if bound else [])):
-            frame.poison()
+        self._poison_buffers(workspace)
+        if first:  # later parts add to the gradients
+            _fill_with_nan(workspace.shared.grads)
+        if not bound:
+            for array, rows in zip(self._input_rows(workspace), given, strict=True):
+                array[...] = rows
         tape.replay()
         same = all(a.tobytes() == b.tobytes() for a, b in zip(after, self._state(workspace), strict=True))
         self._restore(workspace, after)
@@ -312,3 +362,10 @@ class TrainStep:
                 "TrainStep(record=False)"
             )
         return tape
+
+
+def _fill_with_nan(*groups: Mapping[str, Array]) -> None:
+    """Fill named views with NaN: not the gaps between them, which stay 0 for ever."""
+    for views in groups:
+        for array in views.values():
+            array.fill(np.nan)

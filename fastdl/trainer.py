@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, checkpoint, metrics, random
+from . import backend, checkpoint, checks, metrics, random
 from .files import write_atomic
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
@@ -86,8 +87,10 @@ class Trainer:
 
     Attributes
     ----------
+    optimizer : Optimizer
+        Another one takes its place with the next `fit`, and begins without moments.
     step : TrainStep
-        None before the first `fit`; it holds weights and the optimizer's state.
+        None before the first `fit`; it holds the optimizer's state.
 
     Examples
     --------
@@ -112,18 +115,33 @@ class Trainer:
         seed: int = 0,
         dtype: Any = np.float32,
     ):
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+        checks.word("Trainer", "seed", seed, 64)
+        self._model, self._loss, self.optimizer = model, loss, optimizer
         self.device, self.seed, self.dtype = backend.device(device), seed, np.dtype(dtype)
         self.step: TrainStep | None = None
+        self._weights: Weights | None = None
         self._epochs = 0  # made so far, over all calls of fit
-        self._workspace: Workspace | None = None
+        self._idle: list[Workspace] = []  # for prediction; each thread takes one, or makes one
 
     @property
     def weights(self) -> Weights:
-        """Parameters and running averages; they exist from the first `fit` on."""
-        if self.step is None:
-            raise RuntimeError("Trainer: there are no weights before the first fit(x, y)")
-        return self.step.weights
+        """Parameters and running averages; they exist from the first `fit`, `load` or `build` on."""
+        if self._weights is None:
+            raise RuntimeError(
+                "Trainer: there are no weights yet; call fit(x, y), load(path), or build(input_shape) first"
+            )
+        return self._weights
+
+    def build(self, input_shape: tuple[int, ...]) -> Weights:
+        """Make the weights for rows of this shape, as at the start; `fit` and `load` do so by themselves."""
+        shape = tuple(input_shape)
+        if self._weights is None:
+            self._weights = Weights(self._model, shape, dtype=self.dtype, seed=self.seed)
+        elif self._weights.input_shape != shape:
+            raise ValueError(
+                f"Trainer.build: the weights are for rows of shape {self._weights.input_shape}, got {shape}"
+            )
+        return self._weights
 
     def fit(
         self,
@@ -158,13 +176,12 @@ class Trainer:
         """
         if epochs < 1 or batch_size < 1:
             raise ValueError(f"fit: got epochs={epochs} and batch_size={batch_size}, wanted at least 1 of each")
-        batch_size = min(batch_size, len(x))
-        if self.step is None or self.step.batch_size != batch_size:
-            self._make_step(batch_size)
-        step = self.step
-        assert step is not None
+        self._check("x", "y", x, y)
+        if validation is not None:
+            self._check("validation[0]", "validation[1]", *validation, row=x.shape[1:])
+        n, batch_size = len(x), min(batch_size, len(x))
+        step = self._step(batch_size, x.shape[1:])
         step.bind(x, y)
-        n = len(x)
         if n % batch_size == 1 and batch_size > 1 and self.weights.averages:
             n -= 1
             warnings.warn(
@@ -211,24 +228,47 @@ class Trainer:
                 history.rows.append(row)
                 if show:
                     show(len(history), row)
+                if stop.asked:
+                    history.interrupted = True
+                    return
 
-    def _make_step(self, batch_size: int) -> None:
-        """A step for batches of this size, which goes on with the weights and moments of the last."""
+    def _check(self, x_name: str, y_name: str, x: Array, y: Array, row: tuple[int, ...] | None = None) -> None:
+        """Raise unless these are rows and targets that the model and the loss can take."""
+        for name, value in ((x_name, x), (y_name, y)):
+            if not backend.is_array(value):
+                raise TypeError(
+                    f"Trainer: {name} must be a numpy.ndarray, got {type(value).__qualname__}; pass np.asarray(...)"
+                )
+        if x.ndim == 0 or len(x) == 0:
+            raise ValueError(f"Trainer: {x_name} has shape {x.shape}, wanted at least one row")
+        wanted = self._weights.input_shape if self._weights else x.shape[1:] if row is None else row
+        target = self._loss.target(self._model.output_shape(wanted))[0]
+        if x.shape[1:] != wanted or y.shape != (len(x), *target):
+            raise ValueError(
+                f"Trainer: {x_name} has shape {x.shape} and {y_name} {y.shape}, wanted {(len(x), *wanted)} and "
+                f"{(len(x), *target)}"
+            )
+
+    def _step(self, batch_size: int, row: tuple[int, ...]) -> TrainStep:
+        """The step for batches of this size; a new one goes on where the last one was."""
         old = self.step
-        self.step = TrainStep(
-            self.model,
-            self.loss,
+        if old and old.batch_size == batch_size and old.optimizer is self.optimizer:
+            return old
+        new = TrainStep(
+            self._model,
+            self._loss,
             self.optimizer,
             batch_size=batch_size,
             device=self.device,
             seed=self.seed,
-            dtype=self.dtype,
-            weights=old.weights if old else None,
+            weights=self.build(row),
         )
-        if old:
-            self.step.count = old.count
-            for moment, saved in zip(self.step.moments, old.moments, strict=True):
+        if old and old.optimizer is self.optimizer:
+            new.count = old.count
+            for moment, saved in zip(new.moments, old.moments, strict=True):
                 moment[...] = saved
+        self.step = new
+        return new
 
     def predict(self, x: Array) -> Array:
         """The model's output for every row, with dropout off and running averages in batch norm.
@@ -242,31 +282,37 @@ class Trainer:
         (n, ...) array; for cross-entropy logits, whose largest names the class.
         """
         weights = self.weights
-        if x.shape[1:] != weights.input_shape:
-            raise ValueError(f"predict: x has rows of shape {x.shape[1:]}, wanted {weights.input_shape}")
-        if self._workspace is None or self._workspace.weights is not weights:
-            self._workspace = Workspace(weights, PREDICT_ROWS, train=False)
+        if not backend.is_array(x) or x.ndim == 0 or x.shape[1:] != weights.input_shape:
+            got = x.shape if isinstance(x, np.ndarray) else type(x).__qualname__
+            raise ValueError(f"predict: got {got}, wanted an array of shape (n, *{weights.input_shape})")
+        workspace = self._idle.pop() if self._idle else Workspace(weights, PREDICT_ROWS, train=False)
         out = np.empty((len(x), *weights.output_shape), weights.dtype)
         with backend.one_blas_thread():
             for start in range(0, len(x), PREDICT_ROWS):
-                rows = np.ascontiguousarray(x[start : start + PREDICT_ROWS], weights.dtype)
-                self._workspace.begin(len(rows))
-                out[start : start + len(rows)] = self.model.forward(rows, self._workspace.frame, train=False)
+                rows = np.require(x[start : start + PREDICT_ROWS], weights.dtype, ["C", "A"])
+                workspace.begin(len(rows))
+                out[start : start + len(rows)] = self._model.forward(rows, workspace.frame, train=False)
+        self._idle.append(workspace)
         return out
 
     def evaluate(self, x: Array, y: Array) -> dict[str, float]:
         """Loss and accuracy on rows, with dropout off and running averages in batch norm."""
+        self._check("x", "y", x, y)
         outputs = self.predict(x)
-        return {"loss": self.loss.value(outputs, y), "accuracy": metrics.accuracy(outputs, y)}
+        return {"loss": self._loss.value(outputs, y), "accuracy": metrics.accuracy(outputs, y)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and running averages to a safetensors file."""
         weights = self.weights
-        checkpoint.save(path, weights.params | weights.averages, {"model": repr(self.model)})
+        texts = {"model": repr(self._model), "input_shape": json.dumps(weights.input_shape)}
+        checkpoint.save(path, weights.params | weights.averages, texts)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Take parameters and running averages from a file that `save` wrote for the same model."""
-        self.weights.load(checkpoint.load(path)[0])
+        arrays, texts = checkpoint.load(path)
+        if "input_shape" not in texts:
+            raise ValueError(f"Trainer.load: {path} was not written by Trainer.save")
+        self.build(tuple(json.loads(texts["input_shape"]))).load(arrays)
 
 
 class _StopOnInterrupt:
@@ -277,7 +323,9 @@ class _StopOnInterrupt:
         self._before: Any = None
 
     def __enter__(self) -> _StopOnInterrupt:
-        if threading.current_thread() is threading.main_thread():
+        # Where it is ignored, as under nohup, it stays so.
+        heard = signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None)
+        if heard and threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._note)
         return self
 

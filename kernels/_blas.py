@@ -130,7 +130,14 @@ class _OneThread:
         self._within = 0
         self._saved: list[int] = []
         if hasattr(os, "register_at_fork"):  # another thread may have held the lock
-            os.register_at_fork(after_in_child=lambda: setattr(self, "_lock", threading.Lock()))
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """In the child no other thread is within it any more."""
+        self._lock = threading.Lock()
+        if self._within:
+            self._within = 1
+            self.__exit__()
 
     @functools.cached_property
     def _controls(self) -> list[tuple[Any, Any]]:
@@ -156,7 +163,7 @@ class _OneThread:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._within -= 1
+            self._within = max(0, self._within - 1)
             if self._within == 0:
                 for (_, put), threads in zip(self._controls, self._saved, strict=True):
                     put(threads)

@@ -42,6 +42,19 @@ def chunk(function: Callable[..., Any] | None = None, *, reassociate: bool = Fal
     return decorate if function is None else decorate(function)
 
 
+@chunk
+def clear(x):
+    """Fill a span with zeros."""
+    for j in range(x.size):
+        x[j] = 0
+
+
+@inline
+def unchanged(x, slope, zero):
+    """The activation that does nothing."""
+    return x
+
+
 @inline
 def chunks(size):
     """How many chunks `size` elements make."""
@@ -62,26 +75,30 @@ class _Threads:
         self.count = int(numba.config.NUMBA_NUM_THREADS)
         self.lock: threading.Lock | None = None
         self._layer: str | None = None
+        self._finding = threading.Lock()
         # A child of fork has none of the parent's threads, and OpenMP ends it when it asks for them.
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
         self.count = 1
+        self._finding = threading.Lock()
 
     @property
     def layer(self) -> str:
         """Numba's threading layer: "omp", "tbb", "workqueue", or "none" where none loads."""
-        if self._layer is None:
-            from numba.np.ufunc.parallel import _launch_threads
+        with self._finding:
+            if self._layer is None:
+                from numba.np.ufunc.parallel import _launch_threads
 
-            try:
-                _launch_threads()
-                self._layer = numba.threading_layer()
-            except ValueError:
-                self._layer, self.count = "none", 1
-            if self._layer == "workqueue":  # aborts the process when two threads enter it
-                self.lock = threading.Lock()
+                try:
+                    _launch_threads()
+                    found = numba.threading_layer()
+                except ValueError:
+                    found, self.count = "none", 1
+                if found == "workqueue":  # aborts the process when two threads enter it
+                    self.lock = threading.Lock()
+                self._layer = found
         return self._layer
 
 

@@ -58,16 +58,15 @@ def _expf(x):
 def _tanhf(x):
     """tanh x: an odd polynomial near 0, and 1 - 2 / (e^2x + 1) beyond."""
     a = abs(x)
-    z = x * x
+    z = a * a
     p = f32(-5.70498872745e-3)
     p = p * z + f32(2.06390887954e-2)
     p = p * z + f32(-5.37397155531e-2)
     p = p * z + f32(1.33314422036e-1)
     p = p * z + f32(-3.33332819422e-1)
-    near = p * z * x + x
+    near = p * z * a + a
     far = f32(1) - f32(2) / (_expf(a + a) + f32(1))
-    far = -far if x < f32(0) else far
-    return near if a < f32(0.625) else far
+    return math.copysign(near if a < f32(0.625) else far, x)  # the sign of -0 too
 
 
 def exp(x):

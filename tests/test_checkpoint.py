@@ -30,6 +30,16 @@ def test_strided_arrays_are_written_by_value(tmp_path, view):
     np.testing.assert_array_equal(checkpoint.load(tmp_path / "a")[0]["a"], array)
 
 
+def test_foreign_byte_orders_and_any_name_of_a_text_come_back(tmp_path):
+    checkpoint.save(tmp_path / "a", {"a": np.arange(3, dtype=">f4")}, {"sha256": "mine", "texts": "t"})
+    arrays, texts = checkpoint.load(tmp_path / "a")
+    np.testing.assert_array_equal(arrays["a"], [0, 1, 2])
+    assert texts == {"sha256": "mine", "texts": "t"}
+    with pytest.raises(ValueError, match="an array is named __metadata__"):
+        checkpoint.save(tmp_path / "b", {"__metadata__": np.ones(1)})
+    assert not (tmp_path / "b").exists()
+
+
 def test_every_flipped_byte_and_every_truncation_is_found_out(tmp_path):
     path = tmp_path / "a"
     checkpoint.save(path, ARRAYS, {"model": "m"})
@@ -72,15 +82,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="process numbers are asked for by signal 0")
-def test_leftovers_of_the_dead_are_swept_and_of_the_living_are_not(tmp_path):
+def test_old_leftovers_of_the_dead_are_swept_and_no_others(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    dead = tmp_path / f".a.{child.pid}.00.part"
-    living = tmp_path / f".a.{os.getppid()}.00.part"
-    other = tmp_path / f".b.{child.pid}.00.part"
-    for left in (dead, living, other):
+    dead, young, living, other = (
+        tmp_path / f".{name}.part"
+        for name in (f"a[1].{child.pid}.00", f"a[1].{child.pid}.01", f"a[1].{os.getppid()}.00", f"b.{child.pid}.00")
+    )
+    for left in (dead, young, living, other):
         left.write_bytes(b"half")
-    write_atomic(tmp_path / "a", b"new")
-    assert not dead.exists()
-    assert living.exists()
-    assert other.exists()
+        if left != young:
+            os.utime(left, (0, 0))
+    write_atomic(tmp_path / "a[1]", b"new")
+    assert [left.exists() for left in (dead, young, living, other)] == [False, True, True, True]

@@ -38,6 +38,15 @@ def test_stratified_parts_keep_the_share_of_every_class():
     assert [sum(part) for part in counts] == [70, 15, 15]
 
 
+def test_every_class_is_shared_out_to_within_one_row():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        parts = rng.dirichlet([3, 3, 3])
+        y = np.repeat(np.arange(4), rng.integers(20, 60, 4))
+        counts = [np.bincount(b, minlength=4) for _, b in data.split(y[:, None], y, parts=parts, stratify=True)]
+        assert np.abs(np.array(counts) - np.outer(parts, np.bincount(y))).max() < 1
+
+
 def test_a_split_depends_on_the_seed_alone():
     x, y = data.load_digits()
     first, again, other = (data.split(x, y, seed=seed)[0][1] for seed in (1, 1, 2))
@@ -49,6 +58,7 @@ def test_a_split_depends_on_the_seed_alone():
     ("arguments", "message"),
     [
         ({"parts": (0.5, 0.6)}, "wanted positive shares that add up to 1"),
+        ({"parts": (1.0, np.nan)}, "wanted positive shares that add up to 1"),
         ({"parts": (1.0, 0.0)}, "wanted positive shares that add up to 1"),
         ({"y": np.zeros(9, int)}, "x has 10 rows and y 9"),
         ({"y": np.zeros(10), "stratify": True}, "stratify=True wants one class a row"),
@@ -77,6 +87,16 @@ def test_statistics_are_those_of_the_rows_they_were_fitted_on():
 
 def test_a_constant_feature_is_only_shifted():
     assert data.Standardize.fit(np.full((3, 1), 7.0))(np.array([[9.0]]))[0, 0] == 2
+    tenth = data.Standardize.fit(np.full((1000, 1), 0.1))  # whose computed deviation is no exact 0
+    np.testing.assert_allclose(tenth(np.array([[0.1], [0.2]])), [[0], [0.1]], atol=1e-15)
+
+
+@pytest.mark.parametrize(("dtype", "becomes"), [(np.uint8, np.float32), (np.int64, np.float64), (bool, np.float32)])
+def test_integers_become_floats(dtype, becomes):
+    x = np.array([[0], [1], [1], [0]], dtype)
+    z = data.Standardize.fit(x)(x)
+    assert z.dtype == becomes
+    assert z.ravel().tolist() == [-1, 1, 1, -1]
 
 
 def test_standardize_names_what_is_wrong():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastdl import nn, ops
+from fastdl.initializers import ones
 
 LAYERS = {
     "linear": lambda: [nn.Linear(5)],
@@ -22,6 +23,9 @@ LAYERS = {
     "tanh": lambda: [nn.Linear(4), nn.Tanh(), nn.Linear(3)],
     "dropout": lambda: [nn.Linear(4), nn.Dropout(0.4), nn.Linear(3)],
     "dropout of the input": lambda: [nn.Dropout(0.4), nn.Linear(3)],
+    "one batch norm at two places": lambda: (
+        lambda shared: [nn.Linear(5), shared, nn.Tanh(), nn.Linear(5), shared, nn.Linear(3)]
+    )(nn.BatchNorm()),
     "nested": lambda: [nn.Linear(4), nn.Sequential(nn.Tanh(), nn.Linear(4)), nn.Linear(3)],
 }
 
@@ -95,6 +99,45 @@ def test_one_layer_at_two_places_shares_weights_and_sums_their_gradients():
         np.testing.assert_allclose(grads[0][f"0.{name}"], expected, rtol=1e-13)
 
 
+def test_running_averages_are_each_places_own():
+    shared = nn.BatchNorm()
+    weights = nn.Weights(nn.Sequential(shared, nn.Tanh(), shared), (4,))
+    assert set(weights.params) == {"0.gamma", "0.beta"}
+    assert set(weights.averages) == {"0.mean", "0.variance", "2.mean", "2.variance"}
+
+
+class Scale(nn.Layer):
+    """y = scale inner(x), by its own parameter."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def children(self, shape):
+        return ((self.inner, shape),)
+
+    def params(self, shape):
+        return {"scale": nn.Param((1,), ones)}
+
+
+def test_a_child_of_what_has_parameters_hands_its_gradient_on():
+    workspace = nn.Workspace(nn.Weights(Scale(nn.Sequential(nn.Linear(4))), (6,)), 2)
+    (sequential,) = workspace.frame.children
+    assert sequential.wants_dx
+    assert sequential.children[0].wants_dx
+
+
+def test_a_buffer_has_one_shape():
+    workspace = nn.Workspace(nn.Weights(nn.Linear(2), (3,)), 4)
+    workspace.frame.array("a", 3)
+    with pytest.raises(ValueError, match=r"buffer 'a' has shape \(3,\) and dtype float32, but \(5,\) and float32"):
+        workspace.frame.array("a", 5)
+
+
+def test_a_linear_layer_without_outputs_is_refused():
+    with pytest.raises(ValueError, match="Linear: outputs is 0, wanted at least 1"):
+        nn.Linear(0)
+
+
 def test_two_threads_with_a_workspace_each_share_one_model():
     model = nn.Sequential(nn.Linear(64), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.3), nn.Linear(10))
     weights = nn.Weights(model, (32,))
@@ -145,11 +188,11 @@ def test_he_start_has_the_variance_it_names():
     assert abs(weight.mean()) < 1e-3
 
 
-def test_copy_and_load_carry_everything():
+def test_snapshot_and_load_carry_everything():
     model = nn.Sequential(nn.Linear(3), nn.BatchNorm())
     first, second = nn.Weights(model, (5,), seed=1), nn.Weights(model, (5,), seed=2)
     first.averages["1.mean"][...] = 7
-    second.load(first.copy())
+    second.load(first.snapshot())
     assert first.flat.tobytes() == second.flat.tobytes()
     assert (second.averages["1.mean"] == 7).all()
 

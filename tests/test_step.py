@@ -79,6 +79,34 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole():
     assert parts.count == whole.count == 4
 
 
+def test_parts_come_one_after_the_other():
+    x, y = data()
+    step = make(nn.Linear(3))
+    with pytest.raises(ValueError, match="from row 12 of a batch of 24, but no batch has been begun"):
+        step(x[12:24], y[12:24], first_row=12, rows=24)
+    step(x[:12], y[:12], rows=30)
+    with pytest.raises(ValueError, match="from row 20 of a batch of 30, but row 12 of 30 comes next"):
+        step(x[20:30], y[20:30], first_row=20, rows=30)
+    step(x[12:30], y[12:30], first_row=12, rows=30)
+    assert step.count == 1
+
+
+def test_a_batch_whose_second_part_was_bad_is_given_again():
+    x, y = data()
+    step, same = deep(), deep()
+    for _ in range(3):
+        for each in (step, same):
+            each(x[:12], y[:12], rows=30)
+            if each is step:
+                with pytest.raises(ValueError, match="the label of row 0 is 7"):
+                    each(x[12:30], np.full(18, 7), first_row=12, rows=30)
+                with pytest.raises(ValueError, match="give the batch again from its first row"):
+                    each(x[12:30], y[12:30], first_row=12, rows=30)
+                each(x[:12], y[:12], rows=30)
+            each(x[12:30], y[12:30], first_row=12, rows=30)
+        assert step.weights.flat.tobytes() == same.weights.flat.tobytes()
+
+
 def test_twenty_thousand_replayed_steps_keep_and_take_no_memory():
     x, y = data()
     step = deep()
@@ -112,7 +140,7 @@ def test_a_bad_label_is_named_and_changes_nothing(label, made_before):
             each(x[:32], y[:32])
     bad = y[:32].copy()
     bad[[4, 9]] = label
-    with pytest.raises(ValueError, match=rf"the label of row 4 is {label}, wanted 0 to 2; nothing was changed"):
+    with pytest.raises(ValueError, match=rf"the label of row 4 is {label}, wanted 0 to 2; no parameter was changed"):
         step(x[:32], bad)
     assert state(step) == state(same)
     assert step(x[:32], y[:32]) == same(x[:32], y[:32])
@@ -176,6 +204,29 @@ def by_numpy(layer, x, y, frame):
 def by_assignment(layer, x, y, frame):
     y[...] = x
     return y
+
+
+def by_array(layer, x, y, frame):
+    return ops.activation(x, "leaky_relu", slope=abs(float(np.asarray(x).sum())), out=y)
+
+
+def by_view(layer, x, y, frame):
+    return ops.activation(x, "leaky_relu", slope=abs(float(x.view(np.ndarray)[0, 0])), out=y)
+
+
+def by_flat(layer, x, y, frame):
+    return ops.activation(x, "leaky_relu", slope=abs(x.flat[0]), out=y)
+
+
+@pytest.mark.parametrize("how", [by_array, by_view, by_flat])
+def test_a_value_that_slips_past_the_seal_is_found_out_and_the_step_undone(how):
+    x, y = data()
+    step = make(Halve(how), nn.Linear(3))
+    before = nn.Weights(step._model, (6,), seed=5).flat
+    with pytest.raises((RuntimeError, ValueError), match=r"a replay of this step differs|slope is nan"):
+        step(x[:32], y[:32])
+    assert step.weights.flat.tobytes() == before.tobytes()
+    assert not any(moment.any() for moment in step.moments)
 
 
 def by_branch(layer, x, y, frame):
@@ -261,8 +312,33 @@ def test_order_and_rows_are_checked():
     step.bind(x, y)
     with pytest.raises(IndexError, match="rows 190 to 210 of 200"):
         step.run(190, 20)
-    with pytest.raises(ValueError, match="wanted 200 numbers from 0 to 199"):
+    with pytest.raises(ValueError, match="wanted 200 integers from 0 to 199, got 200 to 200"):
         step.set_order(np.full(200, 200))
+    for order in (np.full(200, np.nan), np.arange(200.0)):
+        with pytest.raises(ValueError, match=r"wanted 200 integers from 0 to 199, got shape .* and dtype float64"):
+            step.set_order(order)
+
+
+def test_data_at_odd_addresses_is_bound():
+    x, y = data()
+    raw = np.zeros(x.nbytes + 1, np.uint8)
+    odd = raw[1:].view(x.dtype).reshape(x.shape)
+    odd[...] = x
+    step, same = deep(), deep()
+    step.bind(odd, y)
+    same.bind(x, y)
+    assert step.run(0, 32) == same.run(0, 32)
+
+
+def test_weights_of_another_model_are_refused():
+    model = nn.Sequential(nn.Linear(3))
+    weights = nn.Weights(model, (6,))
+    options = {"batch_size": 4, "weights": weights}
+    loss, sgd = losses.SoftmaxCrossEntropy(), optim.SGD()
+    assert TrainStep(model, loss, sgd, **options).weights is weights
+    for wrong in ({"model": nn.Sequential(nn.Linear(3))}, {"dtype": np.float64}):
+        with pytest.raises(ValueError, match=r"wanted float.* and the very model that is trained"):
+            TrainStep(**{"model": model, "loss": loss, "optimizer": sgd, **options, **wrong})
 
 
 # ---------------------------------------------------------------- parity

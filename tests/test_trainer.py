@@ -3,6 +3,7 @@
 import csv
 import io
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_another_batch_size_keeps_weights_moments_and_count():
     made = trainer()
     made.fit(*train, epochs=1, batch_size=64, progress=False)
     weights, moments, count = made.weights, [m.copy() for m in made.step.moments], made.step.count
-    made._make_step(32)
+    made._step(32, (64,))
     assert made.weights is weights
     assert made.step.count == count
     for before, after in zip(moments, made.step.moments, strict=True):
@@ -116,12 +117,83 @@ def test_ctrl_c_ends_after_a_whole_step():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     same.fit(*train, epochs=1, batch_size=64, progress=False)
     assert not np.array_equal(made.weights.flat, same.weights.flat)
-    step = fd.TrainStep(same.model, same.loss, same.optimizer, batch_size=64)
+    step = fd.TrainStep(made.weights.model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam(1e-3), batch_size=64)
     step.bind(*train)
     step.set_order(fd.random.permutation(len(train[0]), seed=0, step=0))
     for start in range(0, 320, 64):
         step.run(start, 64)
     assert step.weights.flat.tobytes() == made.weights.flat.tobytes()
+
+
+def test_ctrl_c_while_the_last_epoch_is_measured_is_told():
+    train, dev, _ = digits()
+    made = trainer()
+    evaluate = made.evaluate
+
+    def interrupted(x, y):
+        signal.raise_signal(signal.SIGINT)
+        return evaluate(x, y)
+
+    made.evaluate = interrupted
+    history = made.fit(*train, validation=dev, epochs=1, progress=False)
+    assert history.interrupted
+    assert len(history) == 1
+
+
+def test_an_ignored_ctrl_c_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        rate = lambda step: signal.raise_signal(signal.SIGINT) or 1e-3  # noqa: E731
+        assert not trainer(lr=rate).fit(*digits()[0], epochs=1, progress=False).interrupted
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_optimizer_takes_its_place_with_the_next_fit():
+    train = digits()[0]
+    made = trainer()
+    made.fit(*train, epochs=1, progress=False)
+    before = made.weights.flat.copy()
+    made.optimizer = fd.optim.SGD(0.0)
+    assert made.fit(*train, epochs=1, progress=False)["learning_rate"] == [0.0]
+    np.testing.assert_array_equal(made.weights.flat, before)
+    with pytest.raises(AttributeError):
+        made.step.optimizer = fd.optim.SGD(0.1)  # its kernel is recorded
+
+
+def test_threads_predict_at_once():
+    train, dev, _ = digits()
+    made = trainer()
+    made.fit(*train, epochs=1, progress=False)
+    expected = [made.predict(dev[0] + shift).tobytes() for shift in range(4)]
+    wrong = []
+
+    def work(shift):
+        rows = dev[0] + shift
+        wrong.extend(1 for _ in range(100) if made.predict(rows).tobytes() != expected[shift])
+
+    threads = [threading.Thread(target=work, args=(shift,)) for shift in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(made._idle) <= 5
+
+
+def test_a_failed_first_fit_leaves_no_trace():
+    x, y = digits()[0]
+    made = trainer()
+    for bad in ((x.tolist(), y), (x[:0], y[:0]), (x[:, :5], y[:-1]), (x, y.reshape(-1, 1)), (x.astype(complex), y)):
+        with pytest.raises((TypeError, ValueError), match=r"^Train(er|Step): "):
+            made.fit(*bad, batch_size=32, progress=False)
+    with pytest.raises(ValueError, match=r"validation\[0\] has shape \(9, 3\)"):
+        made.fit(x, y, validation=(x[:9, :3], y[:9]), progress=False)
+    made.fit(x, y, epochs=1, batch_size=64, progress=False)
+    same = trainer()
+    same.fit(x, y, epochs=1, batch_size=64, progress=False)
+    assert made.weights.flat.tobytes() == same.weights.flat.tobytes()
 
 
 def test_history_is_written_in_full_precision(tmp_path):
@@ -137,7 +209,6 @@ def test_saved_weights_predict_the_same(tmp_path):
     made, other = trainer(), trainer(seed=9)
     made.fit(*train, epochs=2, progress=False)
     made.save(tmp_path / "w.safetensors")
-    other.fit(*train, epochs=1, progress=False)
     other.load(tmp_path / "w.safetensors")
     assert made.predict(dev[0]).tobytes() == other.predict(dev[0]).tobytes()
 
@@ -156,7 +227,7 @@ def test_what_cannot_be_is_refused():
     train = digits()[0]
     with pytest.raises(ValueError, match="epochs=0"):
         trainer().fit(*train, epochs=0)
-    with pytest.raises(RuntimeError, match="no weights before the first fit"):
+    with pytest.raises(RuntimeError, match="there are no weights yet; call fit"):
         trainer().predict(train[0])
     with pytest.raises(RuntimeError, match=r"device='cuda': .*use device='cpu'"):
         trainer(device="cuda")
@@ -164,5 +235,5 @@ def test_what_cannot_be_is_refused():
         trainer(device="gpu")
     made = trainer()
     made.fit(*train, epochs=1, progress=False)
-    with pytest.raises(ValueError, match=r"rows of shape \(3,\), wanted \(64,\)"):
+    with pytest.raises(ValueError, match=r"got \(2, 3\), wanted an array of shape \(n, \*\(64,\)\)"):
         made.predict(np.zeros((2, 3), np.float32))

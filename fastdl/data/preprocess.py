@@ -9,7 +9,7 @@ import numpy as np
 from ..typing import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Standardize:
     """z = (x - mean) / deviation for every feature, with mean and deviation of the training part.
 
@@ -38,6 +38,7 @@ class Standardize:
             raise ValueError(f"Standardize.fit: x has shape {x.shape}, wanted at least one row")
         mean = x.mean(axis=0, dtype=np.float64)
         deviation = x.std(axis=0, dtype=np.float64)
+        deviation[deviation <= len(x) * np.finfo(np.float64).eps * np.abs(mean)] = 0  # the mean's rounding
         bad = np.argwhere(~np.isfinite(mean) | ~np.isfinite(deviation))
         if bad.size:
             feature = tuple(int(i) for i in bad[0])
@@ -48,8 +49,9 @@ class Standardize:
         return cls(mean, deviation)
 
     def __call__(self, x: Array) -> Array:
-        """The rows standardised, in their own dtype."""
+        """The rows standardised: in their own dtype, or in floats that hold it where they are integers."""
         if x.shape[1:] != self.mean.shape:
             raise ValueError(f"Standardize: x has rows of shape {x.shape[1:]}, wanted {self.mean.shape}")
         scale = np.where(self.deviation > 0, self.deviation, 1.0)
-        return ((x - self.mean) / scale).astype(x.dtype)
+        dtype = x.dtype if x.dtype.kind == "f" else np.result_type(x.dtype, np.float32)
+        return ((x - self.mean) / scale).astype(dtype)

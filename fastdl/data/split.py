@@ -39,7 +39,7 @@ def split(
     n = len(x)
     if len(y) != n:
         raise ValueError(f"split: x has {n} rows and y {len(y)}, wanted as many")
-    if min(parts) <= 0 or abs(sum(parts) - 1) > 1e-9:
+    if not (min(parts) > 0 and abs(sum(parts) - 1) <= 1e-9):
         raise ValueError(f"split: parts are {tuple(parts)}, wanted positive shares that add up to 1")
     order = random.permutation(n, seed=seed, stream=random.SPLIT)
     if stratify and (y.ndim != 1 or y.dtype.kind not in "iubU"):
@@ -50,8 +50,8 @@ def split(
     for group in groups:
         counts = np.floor(np.multiply(parts, len(group)) + 1e-9).astype(np.int64)
         wanted = np.multiply(parts, given.sum() + len(group))
-        for _ in range(len(group) - counts.sum()):  # the rows left over go where most are missing
-            counts[np.argmax(wanted - given - counts)] += 1
+        left = len(group) - counts.sum()
+        counts[np.argsort(given + counts - wanted, kind="stable")[:left]] += 1  # where most are missing
         given += counts
         for rows, piece in zip(chosen, np.split(group, np.cumsum(counts)[:-1]), strict=True):
             rows.append(piece)

@@ -82,35 +82,33 @@ class Frame:
     def __init__(
         self,
         shared: Shared,
+        path: str = "",
         owner: str = "",
         stream: int = 0,
         wants_dx: bool = False,
         children: tuple[Frame, ...] = (),
     ):
         self._shared = shared
-        self._prefix = f"{owner}." if owner else ""
+        self._path, self._owner = path, owner
         self._room: dict[str, Array] = {}
         self.stream, self.wants_dx, self.children = stream, wants_dx, children
         self.saved: dict[str, Any] = {}
 
     def param(self, name: str) -> Array:
         """A parameter of this layer."""
-        return self._own(self._shared.params, name)
+        return _named(self._shared.params, self._owner, name)
 
     def grad(self, name: str) -> Array:
         """The gradient of a parameter, to be written; see `accumulate`."""
-        return self._own(self._shared.grads, name)
+        return _named(self._shared.grads, self._owner, name)
 
     def average(self, name: str) -> Array:
-        """A running average of this layer, for prediction."""
-        return self._own(self._shared.averages, name)
+        """A running average of this place, for prediction."""
+        return _named(self._shared.averages, self._path, name)
 
     def of_batch(self, name: str) -> Array:
         """What goes into a running average after this batch, to be written in training."""
-        return self._own(self._shared.batch, name)
-
-    def _own(self, arrays: dict[str, Array], name: str) -> Array:
-        return seal(arrays[self._prefix + name])  # type: ignore[no-any-return]
+        return _named(self._shared.batch, self._path, name)
 
     def accumulate(self, name: str) -> bool:
         """Whether this parameter's gradient must be added to: False the first time in a pass.
@@ -118,16 +116,23 @@ class Frame:
         It is True where a weight is used twice, and for all but the first part of a batch that
         comes in parts.
         """
-        key = self._prefix + name
+        key = _join(self._owner, name)
         again = key in self._shared.written
         self._shared.written.add(key)
         return again
 
     def array(self, name: str, *shape: int, dtype: Any = None) -> Array:
         """Buffer `name`, of this shape; float like the weights unless a dtype is given."""
-        if name not in self._room:
-            self._room[name] = aligned(shape, dtype or self._shared.dtype)
-        return seal(self._room[name])  # type: ignore[no-any-return]
+        wanted = np.dtype(dtype or self._shared.dtype)
+        buffer = self._room.get(name)
+        if buffer is None:
+            buffer = self._room[name] = aligned(shape, wanted)
+        elif buffer.shape != shape or buffer.dtype != wanted:
+            raise ValueError(
+                f"frame: buffer {name!r} has shape {buffer.shape} and dtype {buffer.dtype}, but {shape} and {wanted} "
+                "were asked for; give each buffer of a layer a name of its own"
+            )
+        return seal(buffer)  # type: ignore[no-any-return]
 
     def rows(self, name: str, *shape: int, dtype: Any = None) -> Array:
         """The rows of buffer `name` that this batch takes: (rows, *shape)."""
@@ -146,9 +151,19 @@ class Frame:
         return seal(self._shared.control.draw)  # type: ignore[no-any-return]
 
     @property
-    def control(self) -> Control:
-        """All that changes from one step to the next."""
-        return self._shared.control
+    def scale(self) -> Array:
+        """1 / rows of the whole batch: what each row's loss is multiplied by, as (1,) float64."""
+        return seal(self._shared.control.scale)  # type: ignore[no-any-return]
+
+    @property
+    def total(self) -> Array:
+        """The loss so far, as (1,) float64: what the scaled losses are added to."""
+        return seal(self._shared.control.loss)  # type: ignore[no-any-return]
+
+    @property
+    def status(self) -> Array:
+        """The word that a bad label sets, as (1,) int64."""
+        return seal(self._shared.control.status)  # type: ignore[no-any-return]
 
     def poison(self) -> None:
         """Fill every buffer with NaN or 0, here and within: what is read must first be written."""
@@ -156,3 +171,11 @@ class Frame:
             buffer.fill(np.nan if buffer.dtype.kind == "f" else 0)
         for child in self.children:
             child.poison()
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _named(arrays: dict[str, Array], path: str, name: str) -> Array:
+    return seal(arrays[_join(path, name)])  # type: ignore[no-any-return]

@@ -32,7 +32,8 @@ class Layer:
 
     A layer holds no array and no state. Whatever it needs stands in the frame that it is handed:
     one frame for each place that the layer is used at, and for each workspace. So one layer object
-    at two places shares its weights, and two threads can share one model.
+    at two places shares its weights (running averages are each place's own, since what reaches it
+    is), and two threads can share one model.
 
     All shapes are those of one row: they leave out the axis of the batch.
     """

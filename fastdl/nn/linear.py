@@ -40,6 +40,10 @@ class Linear(Layer):
     activation: str | None = None
     start: Initializer = field(default=he_normal, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.outputs < 1:
+            raise ValueError(f"Linear: outputs is {self.outputs}, wanted at least 1")
+
     def params(self, shape: Shape) -> dict[str, Param]:
         weight = Param((features(self, shape, self.inputs), self.outputs), self.start, decay=True)
         return {"weight": weight, "bias": Param((self.outputs,), zeros)} if self.bias else {"weight": weight}

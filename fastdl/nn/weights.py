@@ -71,7 +71,6 @@ class Weights:
             raise TypeError(f"Weights: dtype must be float32 or float64, got {np.dtype(dtype)}")
         self.model = model
         self.input_shape = tuple(input_shape)
-        self.seed = seed
         params: dict[str, Param] = {}
         averages: dict[str, Average] = {}
         self.root = _Builder(params, averages).place(model, self.input_shape, "", wants_dx=False)
@@ -97,12 +96,12 @@ class Weights:
         dtype: np.dtype[Any] = self.layout.dtype
         return dtype
 
-    def copy(self) -> dict[str, Array]:
+    def snapshot(self) -> dict[str, Array]:
         """All parameters and running averages, copied."""
         return {name: array.copy() for name, array in (self.params | self.averages).items()}
 
     def load(self, arrays: Mapping[str, Array]) -> None:
-        """Take all parameters and running averages from a mapping like `copy`'s.
+        """Take all parameters and running averages from a mapping like `snapshot`'s.
 
         Raises
         ------
@@ -149,9 +148,9 @@ class _Builder:
         prefix = f"{path}." if path else ""
         if owner == path:
             self.params.update({f"{prefix}{name}": param for name, param in params.items()})
-            self.averages.update({f"{prefix}{name}": average for name, average in averages.items()})
+        self.averages.update({f"{prefix}{name}": average for name, average in averages.items()})
         children = []
-        below = wants_dx
+        below = wants_dx or bool(params)
         for number, (child, child_shape) in enumerate(within):
             children.append(self.place(child, child_shape, f"{prefix}{number}", below))
             below = below or any(p.layer.params(p.shape) for p in children[-1].walk())

@@ -51,7 +51,7 @@ class Workspace:
 
     def _frame(self, place: Place) -> Frame:
         children = tuple(self._frame(child) for child in place.children)
-        return Frame(self.shared, place.owner, place.stream, place.wants_dx, children)
+        return Frame(self.shared, place.path, place.owner, place.stream, place.wants_dx, children)
 
     def begin(self, rows: int, first: bool = True) -> None:
         """Make all frames hand out this many rows, of a new batch or of a further part of one."""

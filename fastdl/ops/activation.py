@@ -41,7 +41,7 @@ def activation(x: Array, name: str, *, slope: float = 0.01, out: Array | None = 
     checks.apart(op, {"out": out}, {"x": x}, same="x")
     if y.size:
         flat = y.reshape(-1)
-        launch(op, backend.kernel(op, name), x.reshape(-1), float(slope), flat, outputs=(flat,))
+        launch(op, backend.kernel(op, name), x.reshape(-1), checks.slope(op, slope), flat, outputs=(flat,))
     return y
 
 
@@ -78,5 +78,5 @@ def activation_backward(dy: Array, y: Array, name: str, *, slope: float = 0.01, 
     if dx.size:
         flat = dx.reshape(-1)
         kernel = backend.kernel("activation", f"{name}_backward")
-        launch(op, kernel, dy.reshape(-1), y.reshape(-1), float(slope), flat, outputs=(flat,))
+        launch(op, kernel, dy.reshape(-1), y.reshape(-1), checks.slope(op, slope), flat, outputs=(flat,))
     return dx

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import backend, checks
-from ..recorder import launch, recording
+from ..recorder import launch
 from ..typing import Array
 
 
@@ -50,6 +50,7 @@ def dropout_mask(
     array([1, 1, 0, 1, 0, 0, 0, 0], dtype=uint8)
     """
     op = "dropout_mask"
+    checks.read_anew(op, "draw", None, "seed and step stand")
     threshold = checks.rate(op, rate)
     checks.word(op, "stream", stream)
     out = checks.output(op, "out", out, tuple(shape), np.uint8)
@@ -109,8 +110,7 @@ def dropout(
     y = checks.output(op, "out", out, x.shape, x.dtype)
     kept = checks.output(op, "mask", mask, x.shape, np.uint8)
     if draw is None:
-        if recording():
-            raise ValueError(f"{op}: a recorded step needs draw=, the array that its seed and step stand in")
+        checks.read_anew(op, "draw", draw, "seed and step stand")
         draw = _draw(op, seed, step)
     else:
         draw = checks.array(op, "draw", draw, "d", np.int64, size=4)

@@ -64,7 +64,7 @@ def matmul(
     y = checks.output(op, "out", out, (s["n"], s["m"]), x.dtype)
     checks.apart(op, {"out": out}, {"x": x, "w": w, "b": b})
     if y.size:
-        launch(op, run, x, w, _EMPTY[x.dtype] if b is None else b, float(slope), y, outputs=(y,))
+        launch(op, run, x, w, _EMPTY[x.dtype] if b is None else b, checks.slope(op, slope), y, outputs=(y,))
     return y
 
 

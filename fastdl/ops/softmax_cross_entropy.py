@@ -68,6 +68,7 @@ def softmax_cross_entropy(
     if n == 0 or c == 0:
         raise ValueError(f"{op}: logits has shape {logits.shape}, wanted at least one row and one class")
     alone = status is None
+    checks.read_anew(op, "total", total, "losses are added up")
     scale = np.full(1, 1 / n) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
     loss = np.zeros(1) if total is None else checks.changed(op, "total", total, (1,), np.float64)
     word = checks.status(op, status)

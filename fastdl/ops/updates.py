@@ -46,6 +46,7 @@ def sgd_update(
     array([0.8])
     """
     op = "sgd_update"
+    checks.read_anew(op, "scalars", scalars, "learning rate and weight decay stand")
     if scalars is None:
         scalars = np.array([lr, weight_decay])
     return _update(op, "sgd", params, grads, {}, decayed, scalars, 2, status)
@@ -101,6 +102,7 @@ def adam_update(
     array([0.9])
     """
     op = "adam_update"
+    checks.read_anew(op, "scalars", scalars, "learning rate and corrections stand")
     if scalars is None:
         scalars = np.array(adam_scalars(step, lr, betas, eps, weight_decay))
     return _update(op, "adam", params, grads, {"m": m, "v": v}, decayed, scalars, 9, status)
@@ -116,6 +118,8 @@ def adam_scalars(
     if step < 1:
         raise ValueError(f"adam_update: step is {step}, wanted 1 or more, for the bias correction")
     b1, b2 = betas
+    if not (0 <= b1 < 1 and 0 <= b2 < 1):
+        raise ValueError(f"adam_update: betas are {betas}, wanted at least 0 and below 1")
     return (lr, weight_decay, b1, 1 - b1, b2, 1 - b2, eps, 1 / (1 - b1**step), (1 - b2**step) ** -0.5)
 
 

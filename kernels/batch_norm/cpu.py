@@ -8,7 +8,7 @@ import math
 
 from numba import prange
 
-from .._numba import chunk, cut, inline, kernel
+from .._numba import chunk, clear, cut, inline, kernel, unchanged
 from ..activation.cpu import relu_of
 
 PARALLEL = 1 << 15  # elements from which two threads are faster than one
@@ -28,12 +28,6 @@ def _strips(rows, columns):
     return parts
 
 
-@chunk
-def _clear(x):
-    for j in range(x.size):
-        x[j] = 0
-
-
 # ---------------------------------------------------------------- training
 # Scratch: `sums` (3, columns) float64 and `terms` (3, columns) in x's dtype.
 
@@ -44,9 +38,9 @@ def _column_sums(x, lo, hi, sums):
     rows = x.shape[0]
     first = min(rows, FIRST)
     shift, total, squares = sums[0, lo:hi], sums[1, lo:hi], sums[2, lo:hi]
-    _clear(shift)
-    _clear(total)
-    _clear(squares)
+    clear(shift)
+    clear(total)
+    clear(squares)
     for i in range(first):
         a = x[i, lo:hi]
         for j in range(a.size):
@@ -113,12 +107,7 @@ def _forward(name, affine):
     return forward
 
 
-@inline
-def _unchanged(x, slope, zero):
-    return x
-
-
-_plain, _relu = _affine(_unchanged), _affine(relu_of)
+_plain, _relu = _affine(unchanged), _affine(relu_of)
 
 forward = _forward("forward", _plain)
 forward_relu = _forward("forward_relu", _relu)
@@ -145,8 +134,8 @@ def _gradient_passes(through):
         """For columns lo..hi: sums[0] = the sum of dy, sums[1] = the sum of dy (x - mean)."""
         zero = x.dtype.type(0)
         total, products, mean = sums[0, lo:hi], sums[1, lo:hi], mean[lo:hi]
-        _clear(total)
-        _clear(products)
+        clear(total)
+        clear(products)
         rows = x.shape[0]
         even = rows // 2 * 2
         for i in range(0, even, 2):  # two rows at once: half of the loads and stores of sums

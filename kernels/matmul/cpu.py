@@ -9,7 +9,7 @@ from numba import prange
 
 from .. import _blas
 from .._blas import gemm
-from .._numba import chunk, cut, inline, kernel
+from .._numba import chunk, clear, cut, inline, kernel, unchanged
 from ..activation.cpu import leaky_relu_of, relu_of, sigmoid_of, tanh_of
 
 PARALLEL = 1 << 20  # multiply-adds below which one thread is faster
@@ -45,12 +45,6 @@ def by_blas(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, accumulate):
     b_at = c0 * b.shape[1] if b_transposed else c0
     at = r0 * c.shape[1] + c0
     gemm(a, a_transposed, b, b_transposed, c, r1 - r0, c1 - c0, inner, a_at, b_at, at, accumulate)
-
-
-@chunk
-def _clear(c):
-    for j in range(c.size):
-        c[j] = 0
 
 
 @chunk
@@ -101,7 +95,7 @@ def by_loops(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, accumulate):
         inner, down, along = a.shape[0], 1, a.shape[1]
     if not accumulate:
         for i in range(r0, r1):
-            _clear(c[i, c0:c1])
+            clear(c[i, c0:c1])
     whole_i, whole_k = r0 + (r1 - r0) // 4 * 4, inner // 4 * 4
     for i in range(r0, whole_i, 4):
         y0, y1, y2, y3 = c[i, c0:c1], c[i + 1, c0:c1], c[i + 2, c0:c1], c[i + 3, c0:c1]
@@ -122,7 +116,7 @@ def _add_rows(x, c0, c1, total, accumulate):
     """total[c0:c1] (+)= the sum of x's rows."""
     t = total[c0:c1]
     if not accumulate:
-        _clear(t)
+        clear(t)
     for i in range(x.shape[0]):
         _add_scaled(x.dtype.type(1), x[i, c0:c1], t)
 
@@ -149,11 +143,6 @@ def _forward(name, product, f, within=None):
                 epilogue(y[i, c0:c1], b[c0:c1], slope)
 
     return forward
-
-
-@inline
-def _unchanged(x, slope, zero):
-    return x
 
 
 def _backward_input(name, product, within=None):
@@ -183,7 +172,7 @@ def _backward_weights(name, product, within=None):
     return backward_weights
 
 
-forward_loops = _forward("forward_loops", by_loops, _unchanged)
+forward_loops = _forward("forward_loops", by_loops, unchanged)
 forward_relu_loops = _forward("forward_relu_loops", by_loops, relu_of)
 forward_leaky_relu_loops = _forward("forward_leaky_relu_loops", by_loops, leaky_relu_of)
 forward_sigmoid_loops = _forward("forward_sigmoid_loops", by_loops, sigmoid_of)
@@ -200,7 +189,7 @@ if _blas.missing:  # the loops take its place
     backward_input = backward_input_loops
     backward_weights = backward_weights_loops
 else:
-    forward = _forward("forward", by_blas, _unchanged, _blas.one_thread)
+    forward = _forward("forward", by_blas, unchanged, _blas.one_thread)
     forward_relu = _forward("forward_relu", by_blas, relu_of, _blas.one_thread)
     forward_leaky_relu = _forward("forward_leaky_relu", by_blas, leaky_relu_of, _blas.one_thread)
     forward_sigmoid = _forward("forward_sigmoid", by_blas, sigmoid_of, _blas.one_thread)
