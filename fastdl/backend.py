@@ -153,8 +153,8 @@ def describe() -> str:
 
 
 def must_compile() -> bool:
-    """Whether no kernel of this version has been compiled on this machine yet."""
+    """Whether kernels are kept on this machine, and none of this version is yet."""
     if active() == "numpy":
         return False
     folder = importlib.import_module("fastdl.kernels._cache").folder()
-    return folder is None or next(folder.glob("*.kernel"), None) is None
+    return folder is not None and next(folder.glob("*.kernel"), None) is None

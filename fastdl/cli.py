@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
+import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,14 +23,35 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the process's exit status."""
     options = _parser().parse_args(arguments)
+    status, message = 2, ""
     try:
-        return int(options.run(options) or 0)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            status = int(options.run(options) or 0)
+            sys.stdout.flush()
     except UsageError as error:
-        print(f"fastdl {options.command}: {error}", file=sys.stderr)
-        return 2
+        message = str(error)
+    except MemoryError as error:
+        message = f"out of memory: {error}"
+    except BrokenPipeError:  # who reads what is printed has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        message = str(error)
     except KeyboardInterrupt:
-        print(f"fastdl {options.command}: interrupted", file=sys.stderr)
-        return 130
+        status, message = 130, "interrupted"
+    if message:
+        print(f"fastdl {options.command}: {message}", file=sys.stderr)
+    return status
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as a line for people, without the place in the source that it comes from."""
+    sys.stderr.write(f"fastdl: {str(message).removeprefix('fastdl: ')}\n")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # at once, in order with what goes to the standard error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,17 +97,23 @@ def _train(options: argparse.Namespace) -> int:
 
     from . import recipes
 
-    print(f"backend: {backend.describe()}")
+    _say(f"backend: {backend.describe()}")
     if backend.must_compile():
-        print("compiling kernels, once for this machine; later runs start at once")
-    run = recipes.train_digits(config, out, say=print)
+        _say("compiling kernels, which are kept for later runs")
+    try:
+        run = recipes.train_digits(config, say=_say)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            out.rmdir()  # it is empty
+        raise
     if run.history.interrupted:
-        print(f"interrupted after {len(run.history)} of {config.epochs} epochs; the weights are those of the last step")
-    print(f"dev accuracy  {run.dev['accuracy']:.2%}   loss {run.dev['loss']:.4f}")
-    print(f"test accuracy {run.test['accuracy']:.2%}   loss {run.test['loss']:.4f}")
-    print("              (a random split: the same 13 writers in all parts, so new writers fare worse)")
-    print(f"wall time {run.seconds:.1f} s")
-    print(f"saved in {out}: config.toml, history.csv, weights.safetensors, standardize.safetensors")
+        _say(f"interrupted after {len(run.history)} of {config.epochs} epochs; the weights are those of the last step")
+    _say(f"dev accuracy  {run.dev['accuracy']:.2%}   loss {run.dev['loss']:.4f}")
+    _say(f"test accuracy {run.test['accuracy']:.2%}   loss {run.test['loss']:.4f}")
+    _say("              (a random split: the same 13 writers in all parts, so new writers fare worse)")
+    _say(f"wall time {run.seconds:.1f} s")
+    run.save(out)
+    _say(f"saved in {out}: config.toml, history.csv, weights.safetensors, standardize.safetensors")
     return 130 if run.history.interrupted else 0
 
 
@@ -93,11 +124,15 @@ def _folder(wanted: Path | None) -> Path:
         while (Path("runs") / str(number)).exists():
             number += 1
         wanted = Path("runs") / str(number)
+    if wanted.exists() and not wanted.is_dir():
+        raise UsageError(f"--out {wanted} is a file; name a new folder")
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         used = next(wanted.iterdir(), None)
+        with tempfile.TemporaryFile(dir=wanted):
+            pass  # found out now, not after the training
     except OSError as error:
-        raise UsageError(f"--out {wanted}: {error.strerror}") from None
+        raise UsageError(f"cannot write to {wanted}: {error.strerror}; name a folder with --out") from None
     if used is not None:
         raise UsageError(f"--out {wanted} is not empty (it holds {used.name}); name a new folder")
     return wanted

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from . import ops
 from .typing import Array
@@ -31,6 +32,13 @@ class Optimizer(Protocol):
         ...
 
 
+def _check(owner: object, **numbers: Any) -> None:
+    """Raise unless these are numbers of 0 or more (the first one may be a function of the step)."""
+    for name, value in numbers.items():
+        if not callable(value) and not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+            raise ValueError(f"{type(owner).__name__}: {name} is {value!r}, wanted a number of 0 or more")
+
+
 def _at(rate: Rate, step: int) -> float:
     return float(rate(step)) if callable(rate) else rate
 
@@ -50,6 +58,9 @@ class SGD:
     weight_decay: float = 0.0
 
     moments: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        _check(self, lr=self.lr, weight_decay=self.weight_decay)
 
     def scalars(self, step: int) -> tuple[float, ...]:
         return _at(self.lr, step), self.weight_decay
@@ -83,6 +94,11 @@ class Adam:
     weight_decay: float = 0.0
 
     moments: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _check(self, lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"Adam: betas are {self.betas}, wanted at least 0 and below 1")
 
     def scalars(self, step: int) -> tuple[float, ...]:
         return ops.adam_scalars(step, _at(self.lr, step), self.betas, self.eps, self.weight_decay)

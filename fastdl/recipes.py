@@ -17,11 +17,20 @@ from .trainer import History, Trainer
 class Run:
     """What a run came to."""
 
+    config: Config
+    standardize: data.Standardize
     trainer: Trainer
     history: History
     dev: dict[str, float]
     test: dict[str, float]
     seconds: float
+
+    def save(self, out: Path) -> None:
+        """Write config.toml, history.csv, weights.safetensors and standardize.safetensors to a folder that exists."""
+        write_atomic(out / "config.toml", self.config.to_toml().encode())
+        self.history.to_csv(out / "history.csv")
+        self.trainer.save(out / "weights.safetensors")
+        checkpoint.save(out / "standardize.safetensors", vars(self.standardize))
 
 
 def network(layers: tuple[int, ...], dropout: float, outputs: int) -> nn.Sequential:
@@ -35,14 +44,12 @@ def network(layers: tuple[int, ...], dropout: float, outputs: int) -> nn.Sequent
     return nn.Sequential(*hidden, nn.Linear(outputs))
 
 
-def train_digits(config: Config, out: Path | None = None, say: Callable[[str], None] = lambda line: None) -> Run:
+def train_digits(config: Config, say: Callable[[str], None] = lambda line: None) -> Run:
     """Train on the handwritten digits that come with the package.
 
     Parameters
     ----------
     config : Config
-    out : Path, optional
-        A folder, which must exist, for config.toml, history.csv, weights.safetensors and standardize.safetensors.
     say : function of a line of text, optional
         Told what is done.
 
@@ -62,10 +69,5 @@ def train_digits(config: Config, out: Path | None = None, say: Callable[[str], N
     model = network(config.layers, config.dropout, outputs=10)
     trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optim.Adam(config.learning_rate), seed=config.seed)
     history = trainer.fit(*train, validation=dev, epochs=config.epochs, batch_size=config.batch_size)
-    run = Run(trainer, history, trainer.evaluate(*dev), trainer.evaluate(*test), time.perf_counter() - began)
-    if out:
-        write_atomic(out / "config.toml", config.to_toml().encode())
-        history.to_csv(out / "history.csv")
-        trainer.save(out / "weights.safetensors")
-        checkpoint.save(out / "standardize.safetensors", vars(standardize))
-    return run
+    measured = trainer.evaluate(*dev), trainer.evaluate(*test)
+    return Run(config, standardize, trainer, history, *measured, time.perf_counter() - began)

@@ -81,6 +81,9 @@ class TrainStep:
         record: bool = True,
     ):
         checks.word("TrainStep", "seed", seed, 64)
+        for name, given in (("model", model), ("loss", loss), ("optimizer", optimizer)):
+            if isinstance(given, type):
+                raise TypeError(f"TrainStep: {name} is the class {given.__name__}; write {given.__name__}(...)")
         self._model, self._loss, self._optimizer = model, loss, optimizer
         self.batch_size, self.seed = batch_size, seed
         self.dtype = np.dtype(dtype or (weights.dtype if weights else np.float32))
@@ -309,7 +312,7 @@ class TrainStep:
             row = int(self._order[start + row])
         raise ValueError(
             f"TrainStep: the label of row {row} is {label}, wanted 0 to {workspace.weights.output_shape[0] - 1}; "
-            "no parameter was changed"
+            "this step changed no parameter"
         )
 
     # ------------------------------------------------------------ recording

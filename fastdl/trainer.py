@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -116,6 +117,9 @@ class Trainer:
         dtype: Any = np.float32,
     ):
         checks.word("Trainer", "seed", seed, 64)
+        for name, given in (("model", model), ("loss", loss), ("optimizer", optimizer)):
+            if isinstance(given, type):
+                raise TypeError(f"Trainer: {name} is the class {given.__name__}; write {given.__name__}(...)")
         self._model, self._loss, self.optimizer = model, loss, optimizer
         self.device, self.seed, self.dtype = backend.device(device), seed, np.dtype(dtype)
         self.step: TrainStep | None = None
@@ -209,7 +213,7 @@ class Trainer:
         history: History,
         show: _Progress | None,
     ) -> None:
-        with _StopOnInterrupt() as stop:
+        with _StopOnInterrupt(show.say if show else None) as stop:
             for _ in range(epochs):
                 step.set_order(random.permutation(step.rows_bound, seed=self.seed, step=self._epochs))
                 total, began = 0.0, time.perf_counter()
@@ -243,6 +247,11 @@ class Trainer:
             raise ValueError(f"Trainer: {x_name} has shape {x.shape}, wanted at least one row")
         wanted = self._weights.input_shape if self._weights else x.shape[1:] if row is None else row
         target = self._loss.target(self._model.output_shape(wanted))[0]
+        if y.ndim == 2 and not target:
+            raise ValueError(
+                f"Trainer: {y_name} has shape {y.shape}, wanted the number of a class for each row; of one-hot rows "
+                f"pass {y_name}.argmax(axis=1), of a column {y_name}[:, 0]"
+            )
         if x.shape[1:] != wanted or y.shape != (len(x), *target):
             raise ValueError(
                 f"Trainer: {x_name} has shape {x.shape} and {y_name} {y.shape}, wanted {(len(x), *wanted)} and "
@@ -282,9 +291,9 @@ class Trainer:
         (n, ...) array; for cross-entropy logits, whose largest names the class.
         """
         weights = self.weights
-        if not backend.is_array(x) or x.ndim == 0 or x.shape[1:] != weights.input_shape:
-            got = x.shape if isinstance(x, np.ndarray) else type(x).__qualname__
-            raise ValueError(f"predict: got {got}, wanted an array of shape (n, *{weights.input_shape})")
+        if not backend.is_array(x) or x.dtype.kind not in "fiub" or x.ndim == 0 or x.shape[1:] != weights.input_shape:
+            got = f"{x.shape} {x.dtype}" if isinstance(x, np.ndarray) else type(x).__qualname__
+            raise ValueError(f"predict: got {got}, wanted real numbers of shape (n, *{weights.input_shape})")
         workspace = self._idle.pop() if self._idle else Workspace(weights, PREDICT_ROWS, train=False)
         out = np.empty((len(x), *weights.output_shape), weights.dtype)
         with backend.one_blas_thread():
@@ -318,8 +327,9 @@ class Trainer:
 class _StopOnInterrupt:
     """Within it the first Ctrl-C only sets `asked`, so that no step is cut in two."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[str], None] | None = None) -> None:
         self.asked = False
+        self._told = told
         self._before: Any = None
 
     def __enter__(self) -> _StopOnInterrupt:
@@ -331,6 +341,8 @@ class _StopOnInterrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+        if self._told is not None:
+            self._told("stopping after this step; Ctrl-C again stops at once")
         signal.signal(signal.SIGINT, self._before)
 
     def __exit__(self, *_: object) -> None:
@@ -360,6 +372,13 @@ class _Progress:
         elif number == 1 or number % max(1, self.epochs // 10) == 0 or time.monotonic() - self.said > 10:
             self.said = time.monotonic()
             sys.stderr.write(f"epoch {number:{len(str(self.epochs))}}/{self.epochs}  {text}\n")
+
+    def say(self, line: str) -> None:
+        """Write a line, above the bar if there is one."""
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            sys.stderr.write(line + "\n")
 
     def close(self) -> None:
         """Leave the bar as it is and go to the next line."""

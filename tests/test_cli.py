@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,8 +60,9 @@ def test_the_main_job_reaches_its_accuracy():
         (["--batch-size", "1"], "batch_size is 1, wanted at least 2"),
         (["--layers", "8", "0"], "layers are"),
         (["--seed", "-1"], "seed is -1"),
+        (["--out", "used/file"], "--out used/file is a file; name a new folder"),
         (["--out", "used"], "--out used is not empty (it holds file); name a new folder"),
-        (["--out", "used/file/deeper"], "--out used/file/deeper: Not a directory"),
+        (["--out", "used/file/deeper"], "cannot write to used/file/deeper: Not a directory; name a folder with --out"),
     ],
 )
 def test_usage_errors_are_one_line_and_exit_2(tmp_path, capsys, arguments, message):
@@ -71,6 +73,40 @@ def test_usage_errors_are_one_line_and_exit_2(tmp_path, capsys, arguments, messa
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert message in said.err
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    command = f"{sys.executable} -u -m fastdl info | head -1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.startswith("fastdl")
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "fastdl", "info"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "fastdl info: [Errno 28] No space left on device"
+
+
+def test_output_is_in_order_where_there_is_no_terminal(tmp_path):
+    command = [sys.executable, "-m", "fastdl", "train", "--epochs", "1", "--batch-size", "1257"]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("backend: ")
+    at = {word: next(n for n, line in enumerate(lines) if line.startswith(word)) for word in ("digits", "epoch", "dev")}
+    assert at["digits"] < at["epoch"] < at["dev"]
+    assert any(line.startswith("fastdl: fit: the last batch of an epoch would have one row") for line in lines)
+
+
+def test_a_failed_start_leaves_no_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recipes, "train_digits", lambda *_, **__: (_ for _ in ()).throw(MemoryError("8 TiB")))
+    assert main(["train", "--out", "new"]) == 2
+    assert capsys.readouterr().err == "fastdl train: out of memory: 8 TiB\n"
+    assert not (tmp_path / "new").exists()
 
 
 def test_info_is_for_people_and_as_json(capsys):

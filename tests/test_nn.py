@@ -134,7 +134,7 @@ def test_a_buffer_has_one_shape():
 
 
 def test_a_linear_layer_without_outputs_is_refused():
-    with pytest.raises(ValueError, match="Linear: outputs is 0, wanted at least 1"):
+    with pytest.raises(ValueError, match="Linear: outputs is 0, wanted an integer of at least 1"):
         nn.Linear(0)
 
 
@@ -232,6 +232,11 @@ def test_a_shared_layer_cannot_take_two_shapes():
 def test_a_class_in_the_place_of_a_layer_is_told():
     with pytest.raises(TypeError, match=r"layer 1 is <class.*ReLU'>, wanted a Layer; write nn.ReLU\(\)"):
         nn.Sequential(nn.Linear(3), nn.ReLU)
+
+
+def test_a_list_in_the_place_of_layers_is_told():
+    with pytest.raises(TypeError, match=r"layer 0 is \[.*pass the layers one by one, nn.Sequential\(a, b\)"):
+        nn.Sequential([nn.Linear(3)])
 
 
 def test_more_rows_than_the_workspace_holds_raise():

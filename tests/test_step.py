@@ -140,7 +140,9 @@ def test_a_bad_label_is_named_and_changes_nothing(label, made_before):
             each(x[:32], y[:32])
     bad = y[:32].copy()
     bad[[4, 9]] = label
-    with pytest.raises(ValueError, match=rf"the label of row 4 is {label}, wanted 0 to 2; no parameter was changed"):
+    with pytest.raises(
+        ValueError, match=rf"the label of row 4 is {label}, wanted 0 to 2; this step changed no parameter"
+    ):
         step(x[:32], bad)
     assert state(step) == state(same)
     assert step(x[:32], y[:32]) == same(x[:32], y[:32])
@@ -328,6 +330,22 @@ def test_data_at_odd_addresses_is_bound():
     step.bind(odd, y)
     same.bind(x, y)
     assert step.run(0, 32) == same.run(0, 32)
+
+
+def test_a_class_in_the_place_of_an_object_is_told():
+    with pytest.raises(TypeError, match=r"loss is the class SoftmaxCrossEntropy; write SoftmaxCrossEntropy\(\.\.\.\)"):
+        TrainStep(nn.Linear(3), losses.SoftmaxCrossEntropy, optim.SGD(), batch_size=4)
+
+
+@pytest.mark.parametrize("options", [{"lr": -1}, {"lr": float("nan")}, {"lr": "x"}, {"weight_decay": -1}, {"eps": -1}])
+def test_numbers_that_no_optimizer_can_use_are_refused(options):
+    with pytest.raises(ValueError, match=f"Adam: {next(iter(options))} is .*, wanted a number of 0 or more"):
+        optim.Adam(**options)
+
+
+def test_betas_of_one_are_refused():
+    with pytest.raises(ValueError, match=r"Adam: betas are \(1.0, 0.9\)"):
+        optim.Adam(betas=(1.0, 0.9))
 
 
 def test_weights_of_another_model_are_refused():

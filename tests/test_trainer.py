@@ -102,7 +102,7 @@ def test_a_last_batch_of_one_row_is_left_out_and_said_once():
     trainer(nn.Linear(10)).fit(x, y, epochs=1, batch_size=64, progress=False)  # nobody minds there
 
 
-def test_ctrl_c_ends_after_a_whole_step():
+def test_ctrl_c_ends_after_a_whole_step(capsys):
     train = digits()[0]
 
     def rate(step):
@@ -111,9 +111,10 @@ def test_ctrl_c_ends_after_a_whole_step():
         return 1e-3
 
     made, same = trainer(lr=rate), trainer(lr=1e-3)
-    history = made.fit(*train, epochs=9, batch_size=64, progress=False)
+    history = made.fit(*train, epochs=9, batch_size=64)
     assert history.interrupted
     assert made.step.count == 5
+    assert capsys.readouterr().err == "stopping after this step; Ctrl-C again stops at once\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     same.fit(*train, epochs=1, batch_size=64, progress=False)
     assert not np.array_equal(made.weights.flat, same.weights.flat)
@@ -188,6 +189,8 @@ def test_a_failed_first_fit_leaves_no_trace():
     for bad in ((x.tolist(), y), (x[:0], y[:0]), (x[:, :5], y[:-1]), (x, y.reshape(-1, 1)), (x.astype(complex), y)):
         with pytest.raises((TypeError, ValueError), match=r"^Train(er|Step): "):
             made.fit(*bad, batch_size=32, progress=False)
+    with pytest.raises(ValueError, match=r"of one-hot rows pass y.argmax\(axis=1\), of a column y\[:, 0\]"):
+        made.fit(x, np.eye(10)[y], progress=False)
     with pytest.raises(ValueError, match=r"validation\[0\] has shape \(9, 3\)"):
         made.fit(x, y, validation=(x[:9, :3], y[:9]), progress=False)
     made.fit(x, y, epochs=1, batch_size=64, progress=False)
@@ -235,5 +238,5 @@ def test_what_cannot_be_is_refused():
         trainer(device="gpu")
     made = trainer()
     made.fit(*train, epochs=1, progress=False)
-    with pytest.raises(ValueError, match=r"got \(2, 3\), wanted an array of shape \(n, \*\(64,\)\)"):
+    with pytest.raises(ValueError, match=r"got \(2, 3\) float32, wanted real numbers of shape \(n, \*\(64,\)\)"):
         made.predict(np.zeros((2, 3), np.float32))

@@ -36,6 +36,7 @@ def split(
     >>> [sorted(labels.tolist()) for _, labels in split(x, y, parts=(0.5, 0.5), stratify=True)]
     [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
+    x, y = np.asarray(x), np.asarray(y)
     n = len(x)
     if len(y) != n:
         raise ValueError(f"split: x has {n} rows and y {len(y)}, wanted as many")

@@ -34,6 +34,12 @@ class BatchNorm(Layer):
     eps: float = 1e-5
     activation: str | None = None
 
+    def __post_init__(self) -> None:
+        if not self.eps >= 0:
+            raise ValueError(f"BatchNorm: eps is {self.eps}, wanted 0 or more")
+        if self.activation not in (None, "relu"):
+            raise ValueError(f"BatchNorm: activation is {self.activation!r}, wanted None or 'relu'")
+
     def params(self, shape: Shape) -> dict[str, Param]:
         c = features(self, shape)
         return {"gamma": Param((c,), ones), "beta": Param((c,), zeros)}

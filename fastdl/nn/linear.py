@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .. import ops
 from ..initializers import Initializer, he_normal, zeros
 from ..typing import Array, Shape
@@ -11,7 +13,7 @@ from .frame import Frame
 from .layer import Layer, Param, features
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Linear(Layer):
     """Fully connected layer y = f(x W + b).
 
@@ -34,15 +36,15 @@ class Linear(Layer):
     (10,)
     """
 
-    outputs: int
+    outputs: int = field(kw_only=False)
     inputs: int | None = None
     bias: bool = True
     activation: str | None = None
     start: Initializer = field(default=he_normal, repr=False)
 
     def __post_init__(self) -> None:
-        if self.outputs < 1:
-            raise ValueError(f"Linear: outputs is {self.outputs}, wanted at least 1")
+        if not isinstance(self.outputs, (int, np.integer)) or self.outputs < 1:
+            raise ValueError(f"Linear: outputs is {self.outputs!r}, wanted an integer of at least 1")
 
     def params(self, shape: Shape) -> dict[str, Param]:
         weight = Param((features(self, shape, self.inputs), self.outputs), self.start, decay=True)

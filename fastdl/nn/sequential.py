@@ -21,8 +21,10 @@ class Sequential(Layer):
     def __init__(self, *layers: Layer):
         for at, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                name = getattr(layer, "__name__", "ReLU")
-                raise TypeError(f"Sequential: layer {at} is {layer!r}, wanted a Layer; write nn.{name}()")
+                remedy = "pass the layers one by one, nn.Sequential(a, b)"
+                if isinstance(layer, type):
+                    remedy = f"write nn.{layer.__name__}()"
+                raise TypeError(f"Sequential: layer {at} is {layer!r}, wanted a Layer; {remedy}")
         self.layers = layers
 
     def __repr__(self) -> str:
