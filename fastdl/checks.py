@@ -145,6 +145,19 @@ def status(op: str, value: Array | None) -> Array:
     return changed(op, "status", value, (1,), np.int64)
 
 
+NO_WEIGHTS = {dtype: np.empty(0, dtype) for dtype in FLOATS}  # what kernels take for none
+
+
+def row_weights(op: str, weights: Array | None, rows: int, dtype: Any) -> Array:
+    """Weights of so many rows, or an empty array where it is None."""
+    if weights is None:
+        return NO_WEIGHTS[dtype]
+    weights = array(op, "weights", weights, "n", dtype)
+    if weights.size != rows:
+        raise ValueError(f"{op}: weights has {weights.size} elements, wanted {rows}, one a row")
+    return weights
+
+
 def rate(op: str, value: float) -> int:
     """The threshold below which a 32-bit word drops its element."""
     if not 0 <= value < 1:
@@ -162,13 +175,6 @@ def share(op: str, name: str, value: int, of: int) -> None:
     """Raise unless `value` is a number of the first of so many elements."""
     if not isinstance(value, (int, np.integer)) or not 0 <= value <= of:
         raise ValueError(f"{op}: {name} is {value!r}, wanted an integer, 0 to {of}, the number of elements")
-
-
-def slope(op: str, value: float) -> float:
-    """The slope of a leaky ReLU: not below 0, since its gradient tells x's sign by y's."""
-    if not value >= 0:
-        raise ValueError(f"{op}: slope is {value}, wanted 0 or more")
-    return float(value)
 
 
 def name_of(op: str, name: str, value: Any, names: tuple[Any, ...]) -> None:

@@ -63,12 +63,12 @@ class SGD:
         _check(self, lr=self.lr, weight_decay=self.weight_decay)
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        return _at(self.lr, step), self.weight_decay
+        return ops.sgd_scalars(_at(self.lr, step), self.weight_decay)
 
     def update(
         self, params: Array, grads: Array, moments: list[Array], decayed: int, scalars: Array, status: Array
     ) -> None:
-        ops.sgd_update(params, grads, decayed=decayed, scalars=scalars[:2], status=status)
+        ops.sgd_update(params, grads, decayed=decayed, scalars=scalars[:4], status=status)
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class Adam:
             raise ValueError(f"Adam: betas are {self.betas}, wanted at least 0 and below 1")
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        return ops.adam_scalars(step, _at(self.lr, step), self.betas, self.eps, self.weight_decay)
+        return ops.adam_scalars(step, _at(self.lr, step), self.betas, self.eps, weight_decay=self.weight_decay)
 
     def update(
         self, params: Array, grads: Array, moments: list[Array], decayed: int, scalars: Array, status: Array
     ) -> None:
-        ops.adam_update(params, grads, *moments, decayed=decayed, scalars=scalars[:9], status=status)
+        ops.adam_update(params, grads, *moments, decayed=decayed, scalars=scalars[:12], status=status)

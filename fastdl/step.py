@@ -295,8 +295,6 @@ class TrainStep:
                 seal(weights.averages_flat),
                 seal(workspace.batch_flat),
                 decay=AVERAGES_DECAY,
-                variances=weights.averages_layout.split,
-                unbias=n / max(n - 1, 1),
                 status=status,
             )
         if last:

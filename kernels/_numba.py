@@ -16,6 +16,7 @@ from typing import Any
 import numba
 from numba import njit
 
+from . import _pieces
 from ._cache import KernelCache
 
 # nnan and ninf are left out: with them LLVM may assume that no NaN or infinity exists, and
@@ -26,7 +27,6 @@ FASTMATH = {"arcp", "contract", "afn"}
 # keeps a loop scalar.
 OPTIONS = {"error_model": "numpy", "nogil": True}
 
-CHUNK = 1 << 14  # elements an element-wise kernel hands to one chunk
 SMALL = 1 << 16  # elements below which a parallel region costs more than it saves
 
 # What only kernels call needs no entry from Python or C, and compiles in half the time without.
@@ -55,10 +55,9 @@ def unchanged(x, slope, zero):
     return x
 
 
-@inline
-def chunks(size):
-    """How many chunks `size` elements make."""
-    return (size + CHUNK - 1) // CHUNK
+chunks = inline(_pieces.chunks)
+rows_of_chunk = inline(_pieces.rows_of_chunk)
+blocks_of_rows = inline(_pieces.blocks_of_rows)
 
 
 @inline

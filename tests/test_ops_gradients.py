@@ -41,19 +41,26 @@ def test_matmul(kernel, on):
 def test_activation(name, on):
     x, dy = data(4, 5), data(4, 5, seed=1)
     with backend.use(on):
-        y = ops.activation(x, name, slope=0.3)
+        y = ops.activation(x, name, slope=0.3, alpha=0.7)
         check(
-            ops.activation_backward(dy, y, name, slope=0.3),
-            lambda: (dy * ops.activation(x, name, slope=0.3)).sum(),
+            ops.activation_backward(dy, name, y=y, x=x, slope=0.3, alpha=0.7),
+            lambda: (dy * ops.activation(x, name, slope=0.3, alpha=0.7)).sum(),
             x,
         )
 
 
 @both_backends
+def test_softmax(on):
+    x, dy = data(4, 5), data(4, 5, seed=1)
+    with backend.use(on):
+        check(ops.softmax_backward(dy, ops.softmax(x)), lambda: (dy * ops.softmax(x)).sum(), x)
+
+
+@both_backends
 @pytest.mark.parametrize("activation", [None, "relu"])
-@pytest.mark.parametrize("rows", [2, 7])
-def test_batch_norm(rows, activation, on):
-    x, gamma, beta, dy = data(rows, 4), data(4, seed=1), data(4, seed=2), data(rows, 4, seed=3)
+@pytest.mark.parametrize("shape", [(2, 4), (7, 4), (3, 4, 2, 2)])
+def test_batch_norm(shape, activation, on):
+    x, gamma, beta, dy = data(*shape), data(4, seed=1), data(4, seed=2), data(*shape, seed=3)
     with backend.use(on):
 
         def loss():
@@ -88,22 +95,41 @@ def test_dropout(on):
     options = {"rate": 0.4, "seed": 3, "stream": 1, "step": 2}
     with backend.use(on):
         _, mask = ops.dropout(x, **options)
-        check(ops.dropout_backward(dy, mask, rate=0.4), lambda: (dy * ops.dropout(x, **options)[0]).sum(), x)
+        for given in ({"mask": mask, "rate": 0.4}, options):
+            check(ops.dropout_backward(dy, **given), lambda: (dy * ops.dropout(x, **options)[0]).sum(), x)
 
 
 @both_backends
 @pytest.mark.parametrize("classes", [1, 2, 5])
-def test_softmax_cross_entropy(classes, on):
+@pytest.mark.parametrize("soft", [False, True], ids=["labels", "shares"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_softmax_cross_entropy(classes, soft, weighted, on):
     logits, labels = 3 * data(6, classes), np.arange(6) % classes
+    options = {"ignored": 0} if weighted and not soft else {}
+    if weighted:
+        options |= {"smoothing": 0.2, "class_weights": abs(data(classes, seed=1)), "weights": abs(data(6, seed=2))}
+    if soft:
+        labels = abs(data(6, classes, seed=3))
     with backend.use(on):
         check(
-            ops.softmax_cross_entropy(logits, labels)[1],
-            lambda: float(ops.softmax_cross_entropy(logits, labels)[0][0]),
+            ops.softmax_cross_entropy(logits, labels, **options)[1],
+            lambda: float(ops.softmax_cross_entropy(logits, labels, **options)[0][0]),
             logits,
         )
 
 
+@both_backends
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3)])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", ops.LOSSES)
+def test_losses(name, weighted, shape, on):
+    y, t = 1.5 * data(*shape), np.sign(data(*shape, seed=1))
+    options = {"delta": 0.7} | ({"weights": abs(data(6, seed=2))} if weighted else {})
+    with backend.use(on):
+        check(ops.loss(y, t, name, **options)[1], lambda: float(ops.loss(y, t, name, **options)[0][0]), y)
+
+
 def test_every_gradient_is_here():
-    tested = {"activation_backward", "batch_norm_backward", "dropout_backward"}
+    tested = {"activation_backward", "batch_norm_backward", "dropout_backward", "softmax_backward"}
     tested |= {"matmul_backward_input", "matmul_backward_weights"}
     assert {name for name in vars(ops) if "_backward" in name} == tested

@@ -1,6 +1,6 @@
 """Layers: descriptions without arrays, and what gives them arrays (Weights, Workspace)."""
 
-from .activation import Activation, LeakyReLU, ReLU, Sigmoid, Tanh
+from .activation import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from .batch_norm import BatchNorm
 from .dropout import Dropout
 from .frame import Frame
@@ -11,6 +11,8 @@ from .weights import Weights
 from .workspace import Workspace
 
 __all__ = [
+    "ELU",
+    "GELU",
     "Activation",
     "Average",
     "BatchNorm",
@@ -22,7 +24,9 @@ __all__ = [
     "Param",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softplus",
     "Tanh",
     "Weights",
     "Workspace",

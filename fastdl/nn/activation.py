@@ -17,17 +17,18 @@ class Activation(Layer):
 
     name: ClassVar[str]
     slope: ClassVar[float] = 0.01
+    alpha: ClassVar[float] = 1.0
 
     def forward(self, x: Array, frame: Frame, train: bool) -> Array:
         y = frame.rows("y", *x.shape[1:])
-        frame.saved["y"] = y
-        return ops.activation(x, self.name, slope=self.slope, out=y)
+        frame.saved.update(x=x, y=y)
+        return ops.activation(x, self.name, slope=self.slope, alpha=self.alpha, out=y)
 
     def backward(self, dy: Array, frame: Frame) -> Array | None:
         if not frame.wants_dx:
             return None
         dx = frame.rows("dx", *dy.shape[1:])
-        return ops.activation_backward(dy, frame.saved["y"], self.name, slope=self.slope, out=dx)
+        return ops.activation_backward(dy, self.name, **frame.saved, slope=self.slope, alpha=self.alpha, out=dx)
 
 
 class ReLU(Activation):
@@ -54,3 +55,29 @@ class Tanh(Activation):
     """tanh x."""
 
     name = "tanh"
+
+
+@dataclass(frozen=True, eq=False)
+class ELU(Activation):
+    """x, or alpha (e^x - 1) below 0."""
+
+    name = "elu"
+    alpha: float = 1.0  # type: ignore[misc]
+
+
+class GELU(Activation):
+    """x P(X <= x) for a standard normal X."""
+
+    name = "gelu"
+
+
+class SiLU(Activation):
+    """x sigmoid(x)."""
+
+    name = "silu"
+
+
+class Softplus(Activation):
+    """log(1 + e^x)."""
+
+    name = "softplus"

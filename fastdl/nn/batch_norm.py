@@ -18,13 +18,16 @@ class BatchNorm(Layer):
     """Batch normalisation y = f(gamma (x - mean) / sqrt(var + eps) + beta) of every feature.
 
     In training mean and variance are the batch's; in prediction they are running averages, which
-    keep 0.9 of the old at every step, the variance's in its unbiased form.
+    keep 0.9 of the old at every step.
 
     Parameters
     ----------
     eps : float
     activation : {None, "relu"}
         f, computed in the same pass.
+    correction : {0, 1}
+        Running averages take the variance over m - correction, m being the values of a feature in a
+        batch: 1 as in PyTorch, 0 as in course notes and ONNX.
 
     References
     ----------
@@ -33,6 +36,7 @@ class BatchNorm(Layer):
 
     eps: float = 1e-5
     activation: str | None = None
+    correction: int = 1
 
     def __post_init__(self) -> None:
         if not self.eps >= 0:
@@ -46,7 +50,7 @@ class BatchNorm(Layer):
 
     def averages(self, shape: Shape) -> dict[str, Average]:
         c = features(self, shape)
-        return {"mean": Average((c,), 0.0), "variance": Average((c,), 1.0, variance=True)}
+        return {"mean": Average((c,), 0.0), "variance": Average((c,), 1.0)}
 
     def forward(self, x: Array, frame: Frame, train: bool) -> Array:
         gamma, beta = frame.param("gamma"), frame.param("beta")
@@ -61,7 +65,15 @@ class BatchNorm(Layer):
         )
         frame.saved.update(x=x, y=y, statistics=statistics)
         ops.batch_norm(
-            x, gamma, beta, eps=self.eps, activation=self.activation, out=y, statistics=statistics, work=work
+            x,
+            gamma,
+            beta,
+            eps=self.eps,
+            correction=self.correction,
+            activation=self.activation,
+            out=y,
+            statistics=statistics,
+            work=work,
         )
         return y
 
@@ -82,5 +94,6 @@ class BatchNorm(Layer):
         return dx
 
     def _work(self, x: Array, frame: Frame) -> ops.BatchNormWork:
-        columns = x.shape[1]
-        return ops.BatchNormWork(frame.array("sums", 3, columns, dtype=np.float64), frame.array("terms", 3, columns))
+        most, terms = ops.BatchNormWork.shapes((frame.capacity, *x.shape[1:]))
+        blocks = ops.BatchNormWork.shapes(x.shape)[0][0]
+        return ops.BatchNormWork(frame.array("sums", *most, dtype=np.float64)[:blocks], frame.array("terms", *terms))

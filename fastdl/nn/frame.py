@@ -146,6 +146,11 @@ class Frame:
         launch(getattr(function, "__name__", "call"), function, *arrays, outputs=arrays, capturable=False)
 
     @property
+    def capacity(self) -> int:
+        """The most rows of a batch, for which every buffer has room."""
+        return self._shared.capacity
+
+    @property
     def draw(self) -> Array:
         """Seed, step and first row: what `ops.dropout` takes as `draw`."""
         return seal(self._shared.control.draw)  # type: ignore[no-any-return]

@@ -23,8 +23,6 @@ class Average(NamedTuple):
 
     shape: Shape
     start: float
-    variance: bool = False
-    """Whether it is a variance, of which the average keeps the unbiased form."""
 
 
 class Layer:

@@ -62,7 +62,7 @@ class Linear(Layer):
     def backward(self, dy: Array, frame: Frame) -> Array | None:
         if self.activation:
             y = frame.saved["y"]
-            dy = ops.activation_backward(dy, y, self.activation, out=frame.rows("dz", self.outputs))
+            dy = ops.activation_backward(dy, self.activation, y=y, out=frame.rows("dz", self.outputs))
         ops.matmul_backward_weights(
             frame.saved["x"],
             dy,

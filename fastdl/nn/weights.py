@@ -83,8 +83,7 @@ class Weights:
         for number, (name, param) in enumerate(params.items()):
             self.params[name][...] = param.start(param.shape, seed, random.STARTS + number)
 
-        variances = {name for name, average in averages.items() if average.variance}
-        self.averages_layout = Layout({name: average.shape for name, average in averages.items()}, dtype, variances)
+        self.averages_layout = Layout({name: average.shape for name, average in averages.items()}, dtype)
         self.averages_flat = self.averages_layout.buffer()
         self.averages = self.averages_layout.views(self.averages_flat)
         for name, average in averages.items():

@@ -5,7 +5,7 @@ it. `out=` arguments are written and returned; without them new arrays are made.
 of a call are float32, or all float64. Arrays that are not contiguous are copied once.
 """
 
-from .activation import ACTIVATIONS, activation, activation_backward
+from .activation import ACTIVATIONS, FROM_INPUT, activation, activation_backward
 from .batch_norm import (
     BatchNormWork,
     BatchStatistics,
@@ -14,18 +14,37 @@ from .batch_norm import (
     batch_norm_predict,
     update_averages,
 )
-from .dropout import dropout, dropout_backward, dropout_mask
+from .dropout import dropout, dropout_backward, dropout_mask, dropout_predict
 from .gather import gather
-from .matmul import matmul, matmul_backward_input, matmul_backward_weights
+from .losses import LOSSES, loss, loss_work_size
+from .matmul import EPILOGUES, matmul, matmul_backward_input, matmul_backward_weights
+from .norm import global_norm, global_norm_work_size
+from .softmax import softmax, softmax_backward
 from .softmax_cross_entropy import softmax_cross_entropy
-from .updates import adam_scalars, adam_update, sgd_update
+from .updates import (
+    adagrad_scalars,
+    adagrad_update,
+    adam_scalars,
+    adam_update,
+    momentum_scalars,
+    momentum_update,
+    rmsprop_scalars,
+    rmsprop_update,
+    sgd_scalars,
+    sgd_update,
+)
 
 __all__ = [
     "ACTIVATIONS",
+    "EPILOGUES",
+    "FROM_INPUT",
+    "LOSSES",
     "BatchNormWork",
     "BatchStatistics",
     "activation",
     "activation_backward",
+    "adagrad_scalars",
+    "adagrad_update",
     "adam_scalars",
     "adam_update",
     "batch_norm",
@@ -34,11 +53,23 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "dropout_mask",
+    "dropout_predict",
     "gather",
+    "global_norm",
+    "global_norm_work_size",
+    "loss",
+    "loss_work_size",
     "matmul",
     "matmul_backward_input",
     "matmul_backward_weights",
+    "momentum_scalars",
+    "momentum_update",
+    "rmsprop_scalars",
+    "rmsprop_update",
+    "sgd_scalars",
     "sgd_update",
+    "softmax",
+    "softmax_backward",
     "softmax_cross_entropy",
     "update_averages",
 ]

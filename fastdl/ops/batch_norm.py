@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import backend, checks
+from ..kernels._pieces import blocks_of_rows
 from ..recorder import launch, recording
 from ..typing import Array
 
@@ -17,23 +19,30 @@ class BatchStatistics(NamedTuple):
     mean: Array
     """(c,)"""
     variance: Array
-    """(c,), over n: biased"""
+    """(c,), over m - correction for m values a channel"""
     inverse_deviation: Array
     """(c,): 1 / sqrt(variance + eps)"""
 
 
 class BatchNormWork(NamedTuple):
-    """Scratch of batch norm over c columns, to be given again and again."""
+    """Scratch of batch norm for one shape, to be given again and again."""
 
     sums: Array
-    """(3, c) float64"""
+    """(blocks, 2, c) float64"""
     terms: Array
     """(3, c) in the data's dtype"""
 
     @classmethod
-    def of(cls, columns: int, dtype: Any) -> BatchNormWork:
-        """New scratch."""
-        return cls(np.empty((3, columns)), np.empty((3, columns), dtype))
+    def of(cls, shape: tuple[int, ...], dtype: Any) -> BatchNormWork:
+        """New scratch for x of this shape."""
+        sums, terms = cls.shapes(shape)
+        return cls(np.empty(sums), np.empty(terms, dtype))
+
+    @staticmethod
+    def shapes(shape: tuple[int, ...]) -> tuple[tuple[int, int, int], tuple[int, int]]:
+        """Of `sums` and `terms` for x of this shape; with more rows `sums` never has fewer blocks."""
+        rows, channels = shape[:2]
+        return (blocks_of_rows(rows, channels) if len(shape) == 2 else 1, 2, channels), (3, channels)
 
 
 def batch_norm(
@@ -42,39 +51,43 @@ def batch_norm(
     beta: Array,
     *,
     eps: float = 1e-5,
+    correction: int = 0,
     activation: str | None = None,
     out: Array | None = None,
     statistics: BatchStatistics | None = None,
     work: BatchNormWork | None = None,
 ) -> tuple[Array, BatchStatistics]:
-    """Normalise every column by its own mean and variance: y = gamma (x - mean) / sqrt(var + eps) + beta.
+    """Normalise every channel by its own mean and variance: y = gamma (x - mean) / sqrt(var + eps) + beta.
 
-    Sums are taken in float64 about a value near the mean, so that a column around 1e4 with a
-    deviation of 1 keeps its digits.
+    Sums are taken about a value near the mean and merged in float64, so that a channel around 1e4 with
+    a deviation of 1 keeps its digits.
 
     Parameters
     ----------
-    x : (n, c)
-        With at least two rows: of one row the deviation is 0.
+    x : (n, c) or (n, c, ...)
+        With at least two values a channel: of one the deviation is 0.
     gamma, beta : (c,)
     eps : float
+    correction : {0, 1}
+        Of the variance that is returned for running averages: over m - correction, m values a
+        channel. 1 is PyTorch's, 0 that of course notes and ONNX. x is always normalised by that over m.
     activation : {None, "relu"}
         "relu" gives max(y, 0) in the same pass.
-    out : (n, c), optional
+    out : like x, optional
     statistics : BatchStatistics, optional
         Arrays that the statistics are written to.
     work : BatchNormWork, optional
 
     Returns
     -------
-    y : (n, c) array
+    y : array like x
     statistics : BatchStatistics
         What `batch_norm_backward` and `update_averages` need.
 
     Raises
     ------
     ValueError
-        For a batch of fewer than two rows, beside what all ops raise.
+        For fewer than two values a channel, beside what all ops raise.
 
     References
     ----------
@@ -90,25 +103,22 @@ def batch_norm(
            [ 1.]]), array([2.]), array([1.]))
     """
     op = "batch_norm"
-    x = checks.array(op, "x", x, "nc")
+    x = _channels(op, "x", x)
     gamma = checks.array(op, "gamma", gamma, "c", x.dtype)
     beta = checks.array(op, "beta", beta, "c", x.dtype)
-    n, c = checks.sizes(op, x=(x, "nc"), gamma=(gamma, "c"), beta=(beta, "c")).values()
+    c = _columns(op, x, gamma=gamma, beta=beta)
     checks.name_of(op, "activation", activation, (None, "relu"))
-    if n < 2:
-        raise ValueError(
-            f"{op}: got a batch of {n} row{'s' * (n != 1)}, wanted at least 2, since the deviation of fewer "
-            "is 0; use larger batches, or batch_norm_predict with running averages"
-        )
-    y = checks.output(op, "out", out, (n, c), x.dtype)
+    checks.name_of(op, "correction", correction, (0, 1))
+    _enough(op, x)
+    y = checks.output(op, "out", out, x.shape, x.dtype)
     given = _named("statistics", statistics, BatchStatistics)
     found = BatchStatistics(*(checks.output(op, name, a, (c,), x.dtype) for name, a in given.items()))
-    scratch = _scratch(op, work, c, x.dtype)
+    scratch = _scratch(op, work, x)
     writes = {"out": out, **given, **_named("work", work, BatchNormWork)}
     checks.apart(op, writes, {"x": x, "gamma": gamma, "beta": beta})
-    kernel = backend.kernel(op, "forward_relu" if activation else "forward")
-    outputs = (*found, *scratch, y)
-    launch(op, kernel, x, gamma, beta, float(eps), *outputs, outputs=outputs)
+    kernel = _kernel("forward", x, activation)
+    outputs = (*found, *scratch, _flat(y))
+    launch(op, kernel, _flat(x), gamma, beta, float(eps), correction, *outputs, outputs=outputs)
     return y, found
 
 
@@ -127,26 +137,26 @@ def batch_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """Gradients of batch norm.
 
-    dbeta = sum dy, dgamma = sum dy z, dx = gamma inv (dy - dbeta / n - z dgamma / n), with
-    z = (x - mean) inv and inv the inverse deviation.
+    dbeta = sum dy, dgamma = sum dy z, dx = gamma inv (dy - dbeta / m - z dgamma / m), with
+    z = (x - mean) inv, inv the inverse deviation, and m values a channel.
 
     Parameters
     ----------
-    dy, x : (n, c)
+    dy, x : (n, c) or (n, c, ...)
     gamma : (c,)
     statistics : BatchStatistics
         As `batch_norm` returned them.
-    y : (n, c), optional
+    y : like x, optional
         What `batch_norm` returned with activation="relu": the gradient then passes where y > 0.
     accumulate : bool
         Add to what `out_gamma` and `out_beta` hold, which must then be given.
-    out : (n, c), optional
+    out : like x, optional
     out_gamma, out_beta : (c,), optional
     work : BatchNormWork, optional
 
     Returns
     -------
-    dx : (n, c) array
+    dx : array like x
     dgamma, dbeta : (c,) arrays
 
     Examples
@@ -160,34 +170,32 @@ def batch_norm_backward(
     (array([0., 0.]), array([3.]), array([5.]))
     """
     op = "batch_norm_backward"
-    x = checks.array(op, "x", x, "nc")
-    dy = checks.array(op, "dy", dy, "nc", x.dtype)
+    x = _channels(op, "x", x)
+    dy = checks.array(op, "dy", dy, "...", x.dtype)
     gamma = checks.array(op, "gamma", gamma, "c", x.dtype)
     mean = checks.array(op, "statistics.mean", statistics.mean, "c", x.dtype)
     inverse = checks.array(op, "statistics.inverse_deviation", statistics.inverse_deviation, "c", x.dtype)
     if y is not None:
-        y = checks.array(op, "y", y, "nc", x.dtype)
-    n, c = checks.sizes(
-        op, x=(x, "nc"), dy=(dy, "nc"), gamma=(gamma, "c"), mean=(mean, "c"), inverse=(inverse, "c"), y=(y, "nc")
-    ).values()
-    if n < 2:
-        raise ValueError(f"{op}: got a batch of {n} row{'s' * (n != 1)}, wanted at least 2, as in batch_norm")
+        y = checks.array(op, "y", y, "...", x.dtype)
+    for name, value in (("dy", dy), ("y", y)):
+        if value is not None and value.shape != x.shape:
+            raise ValueError(f"{op}: {name} has shape {value.shape}, wanted {x.shape} like x")
+    c = _columns(op, x, gamma=gamma, mean=mean, inverse_deviation=inverse)
+    _enough(op, x)
     if accumulate and (out_gamma is None or out_beta is None):
         raise ValueError(f"{op}: accumulate=True adds to out_gamma and out_beta; pass both")
-    dx = checks.output(op, "out", out, (n, c), x.dtype)
+    dx = checks.output(op, "out", out, x.shape, x.dtype)
     dgamma = checks.output(op, "out_gamma", out_gamma, (c,), x.dtype)
     dbeta = checks.output(op, "out_beta", out_beta, (c,), x.dtype)
-    scratch = _scratch(op, work, c, x.dtype)
+    scratch = _scratch(op, work, x)
     writes = {"out": out, "out_gamma": out_gamma, "out_beta": out_beta, **_named("work", work, BatchNormWork)}
     reads = {"x": x, "dy": dy, "gamma": gamma, "y": y}
     checks.apart(op, writes, {**reads, "statistics.mean": mean, "statistics.inverse_deviation": inverse})
-    outputs = (*scratch, dgamma, dbeta, dx)
-    if y is None:
-        kernel = backend.kernel("batch_norm", "backward")
-        launch(op, kernel, dy, x, gamma, mean, inverse, bool(accumulate), *outputs, outputs=outputs)
-    else:
-        kernel = backend.kernel("batch_norm", "backward_relu")
-        launch(op, kernel, dy, y, x, gamma, mean, inverse, bool(accumulate), *outputs, outputs=outputs)
+    outputs = (*scratch, dgamma, dbeta, _flat(dx))
+    through = () if y is None else (_flat(y),)
+    kernel = _kernel("backward", x, None if y is None else "relu")
+    arguments = (_flat(dy), *through, _flat(x), gamma, mean, inverse, bool(accumulate), *outputs)
+    launch(op, kernel, *arguments, outputs=outputs)
     return dx, dgamma, dbeta
 
 
@@ -207,16 +215,16 @@ def batch_norm_predict(
 
     Parameters
     ----------
-    x : (n, c)
+    x : (n, c) or (n, c, ...)
     gamma, beta, mean, variance : (c,)
     eps : float
     activation : {None, "relu"}
-    out : (n, c), optional
+    out : like x, optional
     work : BatchNormWork, optional
 
     Returns
     -------
-    (n, c) array.
+    Array like x.
 
     Examples
     --------
@@ -227,29 +235,64 @@ def batch_norm_predict(
     array([[2.]])
     """
     op = "batch_norm_predict"
-    x = checks.array(op, "x", x, "nc")
+    x = _channels(op, "x", x)
     columns = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
     columns = {name: checks.array(op, name, a, "c", x.dtype) for name, a in columns.items()}
-    n, c = checks.sizes(op, x=(x, "nc"), **{name: (a, "c") for name, a in columns.items()}).values()
+    _columns(op, x, **columns)
     checks.name_of(op, "activation", activation, (None, "relu"))
-    y = checks.output(op, "out", out, (n, c), x.dtype)
-    terms = _scratch(op, work, c, x.dtype).terms
+    y = checks.output(op, "out", out, x.shape, x.dtype)
+    terms = _scratch(op, work, x).terms
     checks.apart(op, {"out": out, **_named("work", work, BatchNormWork)}, {"x": x, **columns})
     if y.size:
         gamma, beta, mean, variance = columns.values()
-        kernel = backend.kernel("batch_norm", "predict_relu" if activation else "predict")
-        launch(op, kernel, x, gamma, beta, float(eps), mean, variance, terms, y, outputs=(terms, y))
+        flat, kernel = _flat(y), _kernel("predict", x, activation)
+        launch(op, kernel, _flat(x), gamma, beta, float(eps), mean, variance, terms, flat, outputs=(terms, flat))
     return y
 
 
-def _scratch(op: str, work: BatchNormWork | None, columns: int, dtype: Any) -> BatchNormWork:
+def _channels(op: str, name: str, x: Array) -> Array:
+    x = checks.array(op, name, x, "...")
+    if x.ndim < 2:
+        raise ValueError(f"{op}: {name} must have rows and channels, (n, c) or (n, c, ...), got shape {x.shape}")
+    return x
+
+
+def _columns(op: str, x: Array, **arguments: Array) -> int:
+    """The number of channels, which each of these arguments must have."""
+    for name, value in arguments.items():
+        if value.size != x.shape[1]:
+            raise ValueError(f"{op}: {name} has shape {value.shape}, wanted ({x.shape[1]},), to fit x's channels")
+    return int(x.shape[1])
+
+
+def _enough(op: str, x: Array) -> None:
+    values = x.shape[0] * math.prod(x.shape[2:])
+    if values < 2:
+        raise ValueError(
+            f"{op}: got {values} value{'s' * (values != 1)} a channel, wanted at least 2, since the deviation of fewer "
+            "is 0; use larger batches, or batch_norm_predict with running averages"
+        )
+
+
+def _flat(x: Array) -> Array:
+    """(n, c) as it is, images as (n, c, pixels)."""
+    return x if x.ndim == 2 else x.reshape(*x.shape[:2], -1)
+
+
+def _kernel(name: str, x: Array, activation: str | None) -> backend.Kernel:
+    name = name if x.ndim == 2 else f"{name}_images"
+    return backend.kernel("batch_norm", f"{name}_{activation}" if activation else name)
+
+
+def _scratch(op: str, work: BatchNormWork | None, x: Array) -> BatchNormWork:
     if work is None:
         if recording():
             raise ValueError(f"{op}: a recorded step cannot make arrays; pass work=BatchNormWork(...)")
-        return BatchNormWork.of(columns, dtype)
+        return BatchNormWork.of(x.shape, x.dtype)
+    sums, terms = BatchNormWork.shapes(x.shape)
     return BatchNormWork(
-        checks.changed(op, "work.sums", work.sums, (3, columns), np.float64),
-        checks.changed(op, "work.terms", work.terms, (3, columns), dtype),
+        checks.changed(op, "work.sums", work.sums, sums, np.float64, new=True),
+        checks.changed(op, "work.terms", work.terms, terms, x.dtype, new=True),
     )
 
 
@@ -259,15 +302,7 @@ def _named(name: str, given: Any, kind: type[BatchStatistics] | type[BatchNormWo
     return {f"{name}.{field}": value for field, value in zip(kind._fields, values, strict=True)}
 
 
-def update_averages(
-    averages: Array,
-    batch: Array,
-    *,
-    decay: float = 0.9,
-    variances: int = 0,
-    unbias: float = 1.0,
-    status: Array | None = None,
-) -> Array:
+def update_averages(averages: Array, batch: Array, *, decay: float = 0.9, status: Array | None = None) -> Array:
     """Exponential averages, in place: averages = decay averages + (1 - decay) batch.
 
     Parameters
@@ -275,10 +310,6 @@ def update_averages(
     averages, batch : (n,)
     decay : float
         0.9 keeps nine parts of the old.
-    variances : int
-        The first so many elements are variances, and are taken times `unbias`.
-    unbias : float
-        rows / (rows - 1) turns a batch's variance into the unbiased one.
     status : (1,) int64, optional
         Nothing is written unless it holds 0.
 
@@ -296,9 +327,7 @@ def update_averages(
     op = "update_averages"
     batch = checks.array(op, "batch", batch, "n")
     averages = checks.changed(op, "averages", averages, batch.shape, batch.dtype)
-    checks.share(op, "variances", variances, averages.size)
     status = checks.status(op, status)
     checks.apart(op, {"averages": averages}, {"batch": batch, "status": status})
-    kernel = backend.kernel("batch_norm", "running")
-    launch(op, kernel, batch, float(decay), variances, float(unbias), status, averages, outputs=(averages,))
+    launch(op, backend.kernel("batch_norm", "running"), batch, float(decay), status, averages, outputs=(averages,))
     return averages

@@ -16,6 +16,7 @@ def dropout_mask(
     seed: int = 0,
     stream: int = 0,
     step: int = 0,
+    offset: int = 0,
     out: Array | None = None,
 ) -> Array:
     """Which elements dropout keeps: 1 with probability 1 - rate, else 0.
@@ -33,6 +34,8 @@ def dropout_mask(
         Philox's key, 64 bits.
     stream, step : int
         Philox's counter words 2 and 3, 32 bits each.
+    offset : int
+        The number of the first element: where a part of a larger mask is drawn by itself.
     out : uint8 array of that shape, optional
 
     Returns
@@ -55,10 +58,8 @@ def dropout_mask(
     checks.word(op, "stream", stream)
     out = checks.output(op, "out", out, tuple(shape), np.uint8)
     if out.size:
-        flat = out.reshape(-1)
-        launch(
-            op, backend.kernel("dropout", "mask"), threshold, stream, 1, _draw(op, seed, step), flat, outputs=(flat,)
-        )
+        flat, draw, kernel = out.reshape(-1), _draw(op, seed, step, offset), backend.kernel("dropout", "mask")
+        launch(op, kernel, threshold, stream, 1, draw, flat, outputs=(flat,))
     return out
 
 
@@ -69,27 +70,35 @@ def dropout(
     seed: int = 0,
     stream: int = 0,
     step: int = 0,
+    offset: int = 0,
+    inverted: bool = True,
+    keep_mask: bool = True,
     draw: Array | None = None,
     out: Array | None = None,
     mask: Array | None = None,
-) -> tuple[Array, Array]:
-    """Inverted dropout: y = x / (1 - rate) where the mask keeps, and 0 elsewhere.
+) -> tuple[Array, Array | None]:
+    """Dropout: y = x / (1 - rate) where the mask keeps, and 0 elsewhere.
 
     Parameters
     ----------
     x : (n, ...)
-    rate, seed, stream, step
+    rate, seed, stream, step, offset
         As in `dropout_mask`.
+    inverted : bool
+        False leaves x unscaled, as the older form does, which multiplies by 1 - rate at prediction
+        instead: see `dropout_predict`.
+    keep_mask : bool
+        False draws and applies the mask without writing it down: `dropout_backward` can draw it again.
     draw : (4,) int64, optional
         In a recorded step: seed's low and high word, step, and the number of x's first row within
-        the step's whole batch, in the place of `seed` and `step`.
+        the step's whole batch, in the place of `seed`, `step` and `offset`.
     out : like x, optional
     mask : uint8 array of x's shape, optional
 
     Returns
     -------
     y : array like x
-    mask : uint8 array of x's shape
+    mask : uint8 array of x's shape, or None without `keep_mask`
 
     References
     ----------
@@ -107,31 +116,42 @@ def dropout(
     x = checks.array(op, "x", x, "...")
     threshold = checks.rate(op, rate)
     checks.word(op, "stream", stream)
+    if mask is not None and not keep_mask:
+        raise ValueError(f"{op}: mask was given, and keep_mask=False; give one of them")
     y = checks.output(op, "out", out, x.shape, x.dtype)
-    kept = checks.output(op, "mask", mask, x.shape, np.uint8)
-    if draw is None:
-        checks.read_anew(op, "draw", draw, "seed and step stand")
-        draw = _draw(op, seed, step)
-    else:
-        draw = checks.array(op, "draw", draw, "d", np.int64, size=4)
+    kept = checks.output(op, "mask", mask, x.shape, np.uint8) if keep_mask else None
+    draw, width = _drawn(op, draw, seed, step, offset, x)
     checks.apart(op, {"out": out, "mask": mask}, {"x": x, "draw": draw})
     if y.size:
-        width = x.size // x.shape[0] if x.ndim else 1
-        args = x.reshape(-1), threshold, 1 / (1 - rate), stream, width, draw
-        outputs = kept.reshape(-1), y.reshape(-1)
-        launch(op, backend.kernel(op, "forward"), *args, *outputs, outputs=outputs)
+        args = x.reshape(-1), threshold, _scale(rate, inverted), stream, width, draw
+        outputs = (y.reshape(-1),) if kept is None else (kept.reshape(-1), y.reshape(-1))
+        name = "drawn" if kept is None else "forward"
+        launch(op, backend.kernel(op, name), *args, *outputs, outputs=outputs)
     return y, kept
 
 
-def dropout_backward(dy: Array, mask: Array, *, rate: float, out: Array | None = None) -> Array:
+def dropout_backward(
+    dy: Array,
+    mask: Array | None = None,
+    *,
+    rate: float,
+    seed: int = 0,
+    stream: int = 0,
+    step: int = 0,
+    offset: int = 0,
+    inverted: bool = True,
+    draw: Array | None = None,
+    out: Array | None = None,
+) -> Array:
     """dx = dy / (1 - rate) where the mask keeps, and 0 elsewhere.
 
     Parameters
     ----------
     dy : any shape
-    mask : uint8, the same shape
-        As `dropout` returned it.
-    rate : float
+    mask : uint8, the same shape, optional
+        As `dropout` returned it; without it, it is drawn again.
+    rate, seed, stream, step, offset, inverted, draw
+        As `dropout` was given them; with a mask only `rate` and `inverted` matter.
     out : like dy, optional
         May be dy itself.
 
@@ -145,23 +165,80 @@ def dropout_backward(dy: Array, mask: Array, *, rate: float, out: Array | None =
     >>> from fastdl import ops
     >>> ops.dropout_backward(np.array([3.0, 3.0]), np.array([0, 1], np.uint8), rate=0.5)
     array([0., 6.])
+    >>> ops.dropout_backward(np.ones(8), rate=0.5, seed=1)
+    array([2., 2., 0., 2., 0., 0., 0., 0.])
     """
     op = "dropout_backward"
     dy = checks.array(op, "dy", dy, "...")
+    threshold = checks.rate(op, rate)
+    scale = _scale(rate, inverted)
+    dx = checks.output(op, "out", out, dy.shape, dy.dtype)
+    flat = dx.reshape(-1)
+    if mask is None:
+        checks.word(op, "stream", stream)
+        draw, width = _drawn(op, draw, seed, step, offset, dy)
+        checks.apart(op, {"out": out}, {"dy": dy, "draw": draw}, same="dy")
+        if dx.size:
+            kernel = backend.kernel("dropout", "drawn")
+            launch(op, kernel, dy.reshape(-1), threshold, scale, stream, width, draw, flat, outputs=(flat,))
+        return dx
     mask = checks.array(op, "mask", mask, "...", np.uint8)
     if mask.shape != dy.shape:
         raise ValueError(f"{op}: mask has shape {mask.shape}, wanted {dy.shape} like dy")
-    checks.rate(op, rate)
-    dx = checks.output(op, "out", out, dy.shape, dy.dtype)
     checks.apart(op, {"out": out}, {"dy": dy, "mask": mask}, same="dy")
     if dx.size:
-        flat = dx.reshape(-1)
         kernel = backend.kernel("dropout", "backward")
-        launch(op, kernel, dy.reshape(-1), mask.reshape(-1), 1 / (1 - rate), flat, outputs=(flat,))
+        launch(op, kernel, dy.reshape(-1), mask.reshape(-1), scale, flat, outputs=(flat,))
     return dx
 
 
-def _draw(op: str, seed: int, step: int) -> Array:
+def dropout_predict(x: Array, *, rate: float, out: Array | None = None) -> Array:
+    """y = (1 - rate) x: what the older form of dropout does at prediction. The inverted form does nothing.
+
+    Parameters
+    ----------
+    x : any shape
+    rate : float
+    out : like x, optional
+        May be x itself.
+
+    Returns
+    -------
+    Array like x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import ops
+    >>> ops.dropout_predict(np.array([8.0]), rate=0.25)
+    array([6.])
+    """
+    op = "dropout_predict"
+    x = checks.array(op, "x", x, "...")
+    checks.rate(op, rate)
+    y = checks.output(op, "out", out, x.shape, x.dtype)
+    checks.apart(op, {"out": out}, {"x": x}, same="x")
+    if y.size:
+        flat = y.reshape(-1)
+        launch(op, backend.kernel("dropout", "predict"), x.reshape(-1), 1 - rate, flat, outputs=(flat,))
+    return y
+
+
+def _scale(rate: float, inverted: bool) -> float:
+    return 1 / (1 - rate) if inverted else 1.0
+
+
+def _drawn(op: str, draw: Array | None, seed: int, step: int, offset: int, x: Array) -> tuple[Array, int]:
+    """What the kernels draw from, and by how many elements its last number counts: an offset's 1, or a row's."""
+    checks.read_anew(op, "draw", draw, "seed and step stand")
+    if draw is None:
+        return _draw(op, seed, step, offset), 1
+    width = x.size // max(1, x.shape[0]) if x.ndim else 1
+    return checks.array(op, "draw", draw, "d", np.int64, size=4), width
+
+
+def _draw(op: str, seed: int, step: int, offset: int) -> Array:
     checks.word(op, "seed", seed, 64)
     checks.word(op, "step", step)
-    return np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, 0], np.int64)
+    checks.word(op, "offset", offset, 62)
+    return np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, offset], np.int64)

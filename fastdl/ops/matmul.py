@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .. import backend, checks
 from ..recorder import launch
 from ..typing import Array
-from .activation import ACTIVATIONS
 
-_EMPTY = {dtype: np.empty(0, dtype) for dtype in checks.FLOATS}  # stands for "no bias"
+EPILOGUES = ("relu", "leaky_relu", "sigmoid", "tanh", "gelu")
+"""Activations that `matmul` applies while the product is in the cache."""
 
 
 def matmul(
@@ -19,6 +17,9 @@ def matmul(
     *,
     activation: str | None = None,
     slope: float = 0.01,
+    transpose_x: bool = False,
+    transpose_w: bool = False,
+    accumulate: bool = False,
     kernel: str = "blas",
     out: Array | None = None,
 ) -> Array:
@@ -26,13 +27,18 @@ def matmul(
 
     Parameters
     ----------
-    x : (n, k)
-    w : (k, m)
+    x : (n, k), or (k, n) if transposed
+    w : (k, m), or (m, k) if transposed
     b : (m,), optional
-    activation : {None, "relu", "leaky_relu", "sigmoid", "tanh"}
-        f; None leaves the sum as it is.
+    activation : {None, "relu", "leaky_relu", "sigmoid", "tanh", "gelu"}
+        f; None leaves the sum as it is. The gradient of gelu needs the sum, which is not kept: in
+        training leave it to `activation`.
     slope : float
-        Of the leaky ReLU for negative sums.
+        Of the leaky ReLU for negative sums, 0 or more.
+    transpose_x, transpose_w : bool
+        Whether x, w is given as its transpose. Neither is copied; b and activation do not go with it.
+    accumulate : bool
+        y += x w, to what `out` holds, which must then be given; b and activation do not go with it.
     kernel : {"blas", "loops"}
         scipy's BLAS, or blocked loops of the project's own.
     out : (n, m), optional
@@ -54,21 +60,31 @@ def matmul(
     array([[0.]])
     """
     op = "matmul"
+    if transpose_x or transpose_w or accumulate:
+        if b is not None or activation is not None:
+            raise ValueError(f"{op}: b and activation go with a plain x w alone; add and apply them after it")
+        if accumulate and out is None:
+            raise ValueError(f"{op}: accumulate=True adds to out; pass it")
+        return _general(op, {"x": (x, transpose_x), "w": (w, transpose_w)}, accumulate, kernel, out)
     x = checks.array(op, "x", x, "nk")
     w = checks.array(op, "w", w, "km", x.dtype)
     if b is not None:
         b = checks.array(op, "b", b, "m", x.dtype)
     s = checks.sizes(op, x=(x, "nk"), w=(w, "km"), b=(b, "m"))
-    checks.name_of(op, "activation", activation, (None, *ACTIVATIONS))
+    checks.name_of(op, "activation", activation, (None, *EPILOGUES))
+    if not slope >= 0:
+        raise ValueError(f"{op}: slope is {slope}, wanted 0 or more")
     run = _product(op, f"forward_{activation}" if activation else "forward", kernel)
     y = checks.output(op, "out", out, (s["n"], s["m"]), x.dtype)
     checks.apart(op, {"out": out}, {"x": x, "w": w, "b": b})
     if y.size:
-        launch(op, run, x, w, _EMPTY[x.dtype] if b is None else b, checks.slope(op, slope), y, outputs=(y,))
+        launch(op, run, x, w, checks.NO_WEIGHTS[x.dtype] if b is None else b, float(slope), y, outputs=(y,))
     return y
 
 
-def matmul_backward_input(dy: Array, w: Array, *, kernel: str = "blas", out: Array | None = None) -> Array:
+def matmul_backward_input(
+    dy: Array, w: Array, *, accumulate: bool = False, kernel: str = "blas", out: Array | None = None
+) -> Array:
     """Gradient of the product's first factor: dx = dy w'.
 
     Parameters
@@ -76,6 +92,8 @@ def matmul_backward_input(dy: Array, w: Array, *, kernel: str = "blas", out: Arr
     dy : (n, m)
     w : (k, m)
         As it was given to `matmul`.
+    accumulate : bool
+        Add to what `out` holds, which must then be given.
     kernel : {"blas", "loops"}
     out : (n, k), optional
 
@@ -91,15 +109,26 @@ def matmul_backward_input(dy: Array, w: Array, *, kernel: str = "blas", out: Arr
     array([[3., 6.]])
     """
     op = "matmul_backward_input"
-    dy = checks.array(op, "dy", dy, "nm")
-    w = checks.array(op, "w", w, "km", dy.dtype)
-    s = checks.sizes(op, dy=(dy, "nm"), w=(w, "km"))
-    run = _product(op, "backward_input", kernel)
-    dx = checks.output(op, "out", out, (s["n"], s["k"]), dy.dtype)
-    checks.apart(op, {"out": out}, {"dy": dy, "w": w})
-    if dx.size:
-        launch(op, run, dy, w, dx, outputs=(dx,))
-    return dx
+    if accumulate and out is None:
+        raise ValueError(f"{op}: accumulate=True adds to out; pass it")
+    return _general(op, {"dy": (dy, False), "w": (w, True)}, accumulate, kernel, out)
+
+
+def _general(
+    op: str, factors: dict[str, tuple[Array, bool]], accumulate: bool, kernel: str, out: Array | None
+) -> Array:
+    """The product of two factors, each of which may be given as its transpose."""
+    (a_name, (a, a_transposed)), (b_name, (b, b_transposed)) = factors.items()
+    a_axes, b_axes = ("kn" if a_transposed else "nk"), ("mk" if b_transposed else "km")
+    a = checks.array(op, a_name, a, a_axes)
+    b = checks.array(op, b_name, b, b_axes, a.dtype)
+    s = checks.sizes(op, **{a_name: (a, a_axes), b_name: (b, b_axes)})
+    run = _product(op, "product", kernel)
+    c = checks.output(op, "out", out, (s["n"], s["m"]), a.dtype)
+    checks.apart(op, {"out": out}, {a_name: a, b_name: b})
+    if c.size:
+        launch(op, run, a, bool(a_transposed), b, bool(b_transposed), bool(accumulate), c, outputs=(c,))
+    return c
 
 
 def matmul_backward_weights(
@@ -147,7 +176,7 @@ def matmul_backward_weights(
         raise ValueError(f"{op}: accumulate=True adds to out and out_bias; pass them")
     run = _product(op, "backward_weights", kernel)
     dw = checks.output(op, "out", out, (s["k"], s["m"]), x.dtype)
-    db = checks.output(op, "out_bias", out_bias, (s["m"],), x.dtype) if bias else _EMPTY[x.dtype]
+    db = checks.output(op, "out_bias", out_bias, (s["m"],), x.dtype) if bias else checks.NO_WEIGHTS[x.dtype]
     checks.apart(op, {"out": out, "out_bias": out_bias if bias else None}, {"x": x, "dy": dy})
     if dw.size or db.size:
         launch(op, run, x, dy, bool(accumulate), dw, db, outputs=(dw, db))

@@ -1,4 +1,4 @@
-"""Activations: y = f(x) and dx = g(dy, y) for one number each, and one loop that all share.
+"""Activations: y = f(x) and dx = g(dy, y or x) for one number each, and one loop that all share.
 
 A kernel is compiled for each activation, and only when it is used: all of them in one would take
 2 s to compile.
@@ -6,9 +6,12 @@ A kernel is compiled for each activation, and only when it is used: all of them 
 
 from numba import prange
 
-from .._numba import CHUNK, chunk, chunks, inline, kernel
+from .._numba import chunk, chunks, inline, kernel
+from .._numba_math import expm1, normal
 from .._numba_math import sigmoid as _sigmoid
+from .._numba_math import softplus as _softplus
 from .._numba_math import tanh as _tanh
+from .._pieces import CHUNK
 
 # The constants come as arguments, in the arrays' precision: a bare 0 or 1 would make Numba compute
 # in float64. Comparisons are written so that NaN fails them and passes through.
@@ -35,6 +38,26 @@ def tanh_of(x, slope, zero):
 
 
 @inline
+def elu_of(x, alpha, zero):
+    return x if x > zero else alpha * expm1(x)
+
+
+@inline
+def gelu_of(x, slope, zero):
+    return x * normal(x)[0]
+
+
+@inline
+def silu_of(x, slope, zero):
+    return x * _sigmoid(x)
+
+
+@inline
+def softplus_of(x, slope, zero):
+    return _softplus(x)
+
+
+@inline
 def _relu_gradient(dy, y, slope, zero, one):
     return zero if y <= zero else dy
 
@@ -54,34 +77,56 @@ def _tanh_gradient(dy, y, slope, zero, one):
     return dy * (one - y * y)
 
 
+@inline
+def _elu_gradient(dy, y, alpha, zero, one):
+    return dy if y > zero else dy * (y + alpha)
+
+
+@inline
+def _gelu_gradient(dy, x, slope, zero, one):
+    below, density = normal(x)
+    return dy * (below + x * density)
+
+
+@inline
+def _silu_gradient(dy, x, slope, zero, one):
+    s = _sigmoid(x)
+    return dy * (s * (one + x * (one - s)))
+
+
+@inline
+def _softplus_gradient(dy, x, slope, zero, one):
+    return dy * _sigmoid(x)
+
+
 def _forward(name, f):
     @chunk
-    def forward_chunk(x, slope, y):
-        leak, zero = y.dtype.type(slope), y.dtype.type(0)
+    def forward_chunk(x, constant, y):
+        c, zero = y.dtype.type(constant), y.dtype.type(0)
         for i in range(y.size):
-            y[i] = f(x[i], leak, zero)
+            y[i] = f(x[i], c, zero)
 
     @kernel(name=name)
-    def forward(x, slope, y):
-        for c in prange(chunks(y.size)):
-            at = c * CHUNK
-            forward_chunk(x[at : at + CHUNK], slope, y[at : at + CHUNK])
+    def forward(x, constant, y):
+        for part in prange(chunks(y.size)):
+            at = part * CHUNK
+            forward_chunk(x[at : at + CHUNK], constant, y[at : at + CHUNK])
 
     return forward
 
 
 def _backward(name, g):
     @chunk
-    def backward_chunk(dy, y, slope, dx):
-        leak, zero, one = y.dtype.type(slope), y.dtype.type(0), y.dtype.type(1)
+    def backward_chunk(dy, saved, constant, dx):
+        c, zero, one = dx.dtype.type(constant), dx.dtype.type(0), dx.dtype.type(1)
         for i in range(dx.size):
-            dx[i] = g(dy[i], y[i], leak, zero, one)
+            dx[i] = g(dy[i], saved[i], c, zero, one)
 
     @kernel(name=name)
-    def backward(dy, y, slope, dx):
-        for c in prange(chunks(dx.size)):
-            at = c * CHUNK
-            backward_chunk(dy[at : at + CHUNK], y[at : at + CHUNK], slope, dx[at : at + CHUNK])
+    def backward(dy, saved, constant, dx):
+        for part in prange(chunks(dx.size)):
+            at = part * CHUNK
+            backward_chunk(dy[at : at + CHUNK], saved[at : at + CHUNK], constant, dx[at : at + CHUNK])
 
     return backward
 
@@ -90,8 +135,16 @@ relu = _forward("relu", relu_of)
 leaky_relu = _forward("leaky_relu", leaky_relu_of)
 sigmoid = _forward("sigmoid", sigmoid_of)
 tanh = _forward("tanh", tanh_of)
+elu = _forward("elu", elu_of)
+gelu = _forward("gelu", gelu_of)
+silu = _forward("silu", silu_of)
+softplus = _forward("softplus", softplus_of)
 
 relu_backward = _backward("relu_backward", _relu_gradient)
 leaky_relu_backward = _backward("leaky_relu_backward", _leaky_relu_gradient)
 sigmoid_backward = _backward("sigmoid_backward", _sigmoid_gradient)
 tanh_backward = _backward("tanh_backward", _tanh_gradient)
+elu_backward = _backward("elu_backward", _elu_gradient)
+gelu_backward = _backward("gelu_backward", _gelu_gradient)
+silu_backward = _backward("silu_backward", _silu_gradient)
+softplus_backward = _backward("softplus_backward", _softplus_gradient)

@@ -1,119 +1,69 @@
-"""Batch normalisation by strips of columns: a strip's rows are read once for sums, once to map.
+"""Batch normalisation: blocks of rows for (n, c), channel after channel for images (n, c, s).
 
-Sums are float64, of deviations from a value near the column's mean, so that a column around 1e4
-with deviation 1 keeps its digits.
+Rows are cut by the shape alone, each block adds up its own, and the sums are merged in order. Then
+the blocks are mapped, the last one first, while the cache still holds it. (Rows are never taken
+backwards: LLVM then checks in vain that arrays lie apart, and the loop is scalar.) Sums are of deviations
+from a value near the mean, so that a column around 1e4 with deviation 1 keeps its digits: four
+terms in x's own precision, and these in float64.
 """
 
 import math
 
 from numba import prange
 
-from .._numba import chunk, clear, cut, inline, kernel, unchanged
+from .._numba import blocks_of_rows, chunk, clear, cut, inline, kernel, unchanged
 from ..activation.cpu import relu_of
 
-PARALLEL = 1 << 15  # elements from which two threads are faster than one
-WIDTH = 256  # columns of a strip at least: at half of it, cutting rows into strips costs 40 %
-ALIGN = 16  # a strip begins on a cache line of float32
-FIRST = 16  # rows whose mean the deviations are taken from
+PARALLEL = 1 << 17  # elements from which two threads are faster than one
+SAMPLE = 16  # rows, or pixels, whose mean the deviations are taken from
+SPAN = 256  # pixels that are added up in x's own precision
 
 
 @inline
-def _strips(rows, columns):
-    """In how many strips the columns are cut: a power of two, by the shape alone."""
-    parts = 1
-    if rows * columns >= PARALLEL and columns >= 2 * ALIGN:
-        parts = 2
-        while parts < 64 and columns >= 2 * parts * WIDTH:
-            parts *= 2
-    return parts
+def _reversed(part, parts):
+    """The same blocks backwards, half by half: of two threads each keeps its own."""
+    return part ^ (parts // 2 - 1) if parts > 1 else part
 
 
-# ---------------------------------------------------------------- training
-# Scratch: `sums` (3, columns) float64 and `terms` (3, columns) in x's dtype.
+@inline
+def _groups(size, channels):
+    """In how many groups the channels of images are cut."""
+    return min(64, channels) if size >= PARALLEL else 1
 
 
 @chunk
-def _column_sums(x, lo, hi, sums):
-    """For columns lo..hi: sums[0] = a shift near the mean, then the sums of (x - shift) and its square."""
-    rows = x.shape[0]
-    first = min(rows, FIRST)
-    shift, total, squares = sums[0, lo:hi], sums[1, lo:hi], sums[2, lo:hi]
-    clear(shift)
-    clear(total)
-    clear(squares)
-    for i in range(first):
-        a = x[i, lo:hi]
-        for j in range(a.size):
-            shift[j] += a[j] / first
-    even = rows // 2 * 2
-    for i in range(0, even, 2):  # two rows at once: half of the loads and stores of sums
-        a, b = x[i, lo:hi], x[i + 1, lo:hi]
-        for j in range(a.size):
-            p, q = a[j] - shift[j], b[j] - shift[j]
-            total[j] += p + q
-            squares[j] += p * p + q * q
-    if even < rows:
-        a = x[even, lo:hi]
-        for j in range(a.size):
-            p = a[j] - shift[j]
-            total[j] += p
-            squares[j] += p * p
+def _statistics(rows, lo, hi, eps, correction, sums, gamma, beta, mean, var, inv_std, terms):
+    """The statistics of channels lo to hi from their sums, and y = (x - mean) terms[0] + terms[1].
 
-
-@chunk
-def _statistics(rows, lo, hi, eps, sums, gamma, beta, mean, var, inv_std, terms):
-    """The statistics from the sums, and y = (x - mean) terms[0] + terms[1].
-
-    terms[1] makes up for what the mean loses when it is rounded to its dtype.
+    terms[0] holds what the sums are taken from; terms[1] makes up for what the mean loses when it is
+    rounded to its dtype.
     """
+    share, share_of_variance = 1.0 / rows, 1.0 / (rows - correction)
     for j in range(lo, hi):
-        d = sums[1, j] / rows
-        mu = sums[0, j] + d
-        variance = max(sums[2, j] / rows - d * d, 0.0)
-        scale = 1.0 / math.sqrt(variance + eps)
+        d = sums[0, j] * share
+        mu = terms[0, j] + d
+        squares = max(sums[1, j] - d * sums[0, j], 0.0)
+        scale = 1.0 / math.sqrt(squares * share + eps)
         mean[j] = mu
-        var[j] = variance
+        var[j] = squares * share_of_variance
         inv_std[j] = scale
         terms[0, j] = scale * gamma[j]
         lost = mu - mean[j]
         terms[1, j] = beta[j] - lost * scale * gamma[j] if lost != 0.0 else beta[j]  # gamma may be infinite
 
 
-def _affine(f):
-    @chunk
-    def affine(x, lo, hi, mean, factor, offset, y):
-        """y = f((x - mean) factor + offset) for columns lo..hi."""
-        zero = y.dtype.type(0)
-        mean, factor, offset = mean[lo:hi], factor[lo:hi], offset[lo:hi]
-        for i in range(x.shape[0]):
-            a, b = x[i, lo:hi], y[i, lo:hi]
-            for j in range(b.size):
-                b[j] = f((a[j] - mean[j]) * factor[j] + offset[j], zero, zero)
-
-    return affine
-
-
-def _forward(name, affine):
-    @kernel(name=name, threshold=PARALLEL)
-    def forward(x, gamma, beta, eps, mean, var, inv_std, sums, terms, y):
-        rows, columns = x.shape
-        parts = _strips(rows, columns)
-        for part in prange(parts):
-            lo, hi = cut(columns, parts, part, ALIGN)
-            _column_sums(x, lo, hi, sums)
-            _statistics(rows, lo, hi, eps, sums, gamma, beta, mean, var, inv_std, terms)
-            affine(x, lo, hi, mean, terms[0], terms[1], y)
-
-    return forward
-
-
-_plain, _relu = _affine(unchanged), _affine(relu_of)
-
-forward = _forward("forward", _plain)
-forward_relu = _forward("forward_relu", _relu)
-
-
-# ---------------------------------------------------------------- gradients
+@chunk
+def _gradient_terms(rows, lo, hi, accumulate, gamma, inv_std, sums, dgamma, dbeta, terms):
+    """dgamma and dbeta, and dx = terms[0] dy - terms[1] - terms[2] (x - mean)."""
+    share = 1.0 / rows
+    for j in range(lo, hi):
+        scale = inv_std[j] * 1.0
+        g, b = sums[1, j] * scale, sums[0, j]
+        dgamma[j] = g + dgamma[j] if accumulate else g
+        dbeta[j] = b + dbeta[j] if accumulate else b
+        terms[0, j] = gamma[j] * scale
+        terms[1, j] = gamma[j] * scale * b * share
+        terms[2, j] = gamma[j] * scale * scale * g * share
 
 
 @inline
@@ -126,40 +76,137 @@ def _where_positive(dy, y, zero):
     return zero if y <= zero else dy
 
 
-def _gradient_passes(through):
+# ---------------------------------------------------------------- columns of (n, c)
+
+
+@chunk
+def _sample_mean(x, mean):
+    """The mean of a few rows from all over x."""
+    rows = x.shape[0]
+    sample = min(rows, SAMPLE)
+    share = x.dtype.type(1 / sample)
+    clear(mean)
+    for i in range(sample):
+        a = x[i * rows // sample]
+        for j in range(a.size):
+            mean[j] += a[j] * share
+
+
+@chunk
+def _add_rows(x, shift, total, squares):
+    """The sums over rows of x - shift and of its square."""
+    clear(total)
+    clear(squares)
+    rows = x.shape[0]
+    whole = rows // 4 * 4
+    for i in range(0, whole, 4):  # four rows at once: a quarter of the loads and stores of sums
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        for j in range(a.size):
+            p, q, r, s = a[j] - shift[j], b[j] - shift[j], c[j] - shift[j], d[j] - shift[j]
+            total[j] += (p + q) + (r + s)
+            squares[j] += (p * p + q * q) + (r * r + s * s)
+    for i in range(whole, rows):
+        a = x[i]
+        for j in range(a.size):
+            p = a[j] - shift[j]
+            total[j] += p
+            squares[j] += p * p
+
+
+@chunk
+def _add(a, b):
+    for j in range(a.size):
+        a[j] += b[j]
+
+
+@chunk
+def _merge(sums, parts):
+    """sums[0] = the sums of all blocks."""
+    for part in range(1, parts):
+        _add(sums[0, 0], sums[part, 0])
+        _add(sums[0, 1], sums[part, 1])
+
+
+def _affine_rows(f):
+    @chunk
+    def affine(x, mean, factor, offset, y):
+        """y = f((x - mean) factor + offset)."""
+        zero = y.dtype.type(0)
+        for i in range(x.shape[0]):
+            a, b = x[i], y[i]
+            for j in range(b.size):
+                b[j] = f((a[j] - mean[j]) * factor[j] + offset[j], zero, zero)
+
+    return affine
+
+
+def _forward_rows(name, affine):
+    @kernel(name=name, threshold=PARALLEL)
+    def forward(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y):
+        rows, columns = x.shape
+        parts = blocks_of_rows(x.shape[0], x.shape[1])
+        _sample_mean(x, terms[0])
+        for part in prange(parts):
+            lo, hi = cut(rows, parts, part, 4)
+            _add_rows(x[lo:hi], terms[0], sums[part, 0], sums[part, 1])
+        _merge(sums, parts)
+        _statistics(rows, 0, columns, eps, correction, sums[0], gamma, beta, mean, var, inv_std, terms)
+        for part in prange(parts):
+            lo, hi = cut(rows, parts, _reversed(part, parts), 4)
+            affine(x[lo:hi], mean, terms[0], terms[1], y[lo:hi])
+
+    return forward
+
+
+def _predict_rows(name, affine):
+    @kernel(name=name, threshold=PARALLEL)
+    def predict(x, gamma, beta, eps, mean, var, terms, y):
+        for j in range(gamma.size):
+            terms[0, j] = gamma[j] / math.sqrt(var[j] + eps)
+        parts = blocks_of_rows(x.shape[0], x.shape[1])
+        for part in prange(parts):
+            lo, hi = cut(x.shape[0], parts, part, 4)
+            affine(x[lo:hi], mean, terms[0], beta, y[lo:hi])
+
+    return predict
+
+
+def _gradients_of_rows(through):
     """The two passes of a backward kernel: dy as it came, or what max(y, 0) lets through of it."""
 
     @chunk
-    def add_up(dy, y, x, lo, hi, mean, sums):
-        """For columns lo..hi: sums[0] = the sum of dy, sums[1] = the sum of dy (x - mean)."""
+    def add_up(dy, y, x, mean, total, products):
+        """The sums over rows of dy and of dy (x - mean)."""
         zero = x.dtype.type(0)
-        total, products, mean = sums[0, lo:hi], sums[1, lo:hi], mean[lo:hi]
         clear(total)
         clear(products)
         rows = x.shape[0]
-        even = rows // 2 * 2
-        for i in range(0, even, 2):  # two rows at once: half of the loads and stores of sums
-            x0, y0, d0 = x[i, lo:hi], y[i, lo:hi], dy[i, lo:hi]
-            x1, y1, d1 = x[i + 1, lo:hi], y[i + 1, lo:hi], dy[i + 1, lo:hi]
+        whole = rows // 4 * 4
+        for i in range(0, whole, 4):
+            x0, y0, d0 = x[i], y[i], dy[i]
+            x1, y1, d1 = x[i + 1], y[i + 1], dy[i + 1]
+            x2, y2, d2 = x[i + 2], y[i + 2], dy[i + 2]
+            x3, y3, d3 = x[i + 3], y[i + 3], dy[i + 3]
             for j in range(x0.size):
                 a, b = through(d0[j], y0[j], zero), through(d1[j], y1[j], zero)
-                total[j] += a + b
-                products[j] += a * (x0[j] - mean[j]) + b * (x1[j] - mean[j])
-        if even < rows:
-            x0, y0, d0 = x[even, lo:hi], y[even, lo:hi], dy[even, lo:hi]
+                c, d = through(d2[j], y2[j], zero), through(d3[j], y3[j], zero)
+                m = mean[j]
+                total[j] += (a + b) + (c + d)
+                products[j] += (a * (x0[j] - m) + b * (x1[j] - m)) + (c * (x2[j] - m) + d * (x3[j] - m))
+        for i in range(whole, rows):
+            x0, y0, d0 = x[i], y[i], dy[i]
             for j in range(x0.size):
                 a = through(d0[j], y0[j], zero)
                 total[j] += a
                 products[j] += a * (x0[j] - mean[j])
 
     @chunk
-    def combine(dy, y, x, lo, hi, mean, terms, dx):
-        """dx = terms[0] dy - terms[1] - terms[2] (x - mean) for columns lo..hi."""
+    def combine(dy, y, x, mean, terms, dx):
+        """dx = terms[0] dy - terms[1] - terms[2] (x - mean)."""
         zero = x.dtype.type(0)
-        factor, constant, slope = terms[0, lo:hi], terms[1, lo:hi], terms[2, lo:hi]
-        mean = mean[lo:hi]
+        factor, constant, slope = terms[0], terms[1], terms[2]
         for i in range(x.shape[0]):
-            a, b, c, d = dy[i, lo:hi], y[i, lo:hi], x[i, lo:hi], dx[i, lo:hi]
+            a, b, c, d = dy[i], y[i], x[i], dx[i]
             for j in range(d.size):
                 g = through(a[j], b[j], zero)
                 d[j] = factor[j] * g - constant[j] - slope[j] * (c[j] - mean[j])
@@ -167,73 +214,209 @@ def _gradient_passes(through):
     return add_up, combine
 
 
-@chunk
-def _gradient_terms(rows, lo, hi, accumulate, gamma, inv_std, sums, dgamma, dbeta, terms):
-    """dgamma and dbeta, and dx = terms[0] dy - terms[1] - terms[2] (x - mean)."""
-    for j in range(lo, hi):
-        scale = inv_std[j] * 1.0
-        g, b = sums[1, j] * scale, sums[0, j]
-        dgamma[j] = g + dgamma[j] if accumulate else g
-        dbeta[j] = b + dbeta[j] if accumulate else b
-        terms[0, j] = gamma[j] * scale
-        terms[1, j] = gamma[j] * scale * b / rows
-        terms[2, j] = gamma[j] * scale * scale * g / rows
+_plain_rows, _relu_rows = _affine_rows(unchanged), _affine_rows(relu_of)
+forward = _forward_rows("forward", _plain_rows)
+forward_relu = _forward_rows("forward_relu", _relu_rows)
+predict = _predict_rows("predict", _plain_rows)
+predict_relu = _predict_rows("predict_relu", _relu_rows)
 
-
-_sums_plain, _combine_plain = _gradient_passes(_any)
-_sums_relu, _combine_relu = _gradient_passes(_where_positive)
+_add_up, _combine = _gradients_of_rows(_any)
+_add_up_relu, _combine_relu = _gradients_of_rows(_where_positive)
 
 
 @kernel(threshold=PARALLEL)
 def backward(dy, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
-    parts = _strips(x.shape[0], x.shape[1])
+    rows, columns = x.shape
+    parts = blocks_of_rows(x.shape[0], x.shape[1])
     for part in prange(parts):
-        lo, hi = cut(x.shape[1], parts, part, ALIGN)
-        _sums_plain(dy, dy, x, lo, hi, mean, sums)
-        _gradient_terms(x.shape[0], lo, hi, accumulate, gamma, inv_std, sums, dgamma, dbeta, terms)
-        _combine_plain(dy, dy, x, lo, hi, mean, terms, dx)
+        lo, hi = cut(rows, parts, part, 4)
+        _add_up(dy[lo:hi], dy[lo:hi], x[lo:hi], mean, sums[part, 0], sums[part, 1])
+    _merge(sums, parts)
+    _gradient_terms(rows, 0, columns, accumulate, gamma, inv_std, sums[0], dgamma, dbeta, terms)
+    for part in prange(parts):
+        lo, hi = cut(rows, parts, _reversed(part, parts), 4)
+        _combine(dy[lo:hi], dy[lo:hi], x[lo:hi], mean, terms, dx[lo:hi])
 
 
 @kernel(threshold=PARALLEL)
 def backward_relu(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
-    parts = _strips(x.shape[0], x.shape[1])
+    rows, columns = x.shape
+    parts = blocks_of_rows(x.shape[0], x.shape[1])
     for part in prange(parts):
-        lo, hi = cut(x.shape[1], parts, part, ALIGN)
-        _sums_relu(dy, y, x, lo, hi, mean, sums)
-        _gradient_terms(x.shape[0], lo, hi, accumulate, gamma, inv_std, sums, dgamma, dbeta, terms)
-        _combine_relu(dy, y, x, lo, hi, mean, terms, dx)
+        lo, hi = cut(rows, parts, part, 4)
+        _add_up_relu(dy[lo:hi], y[lo:hi], x[lo:hi], mean, sums[part, 0], sums[part, 1])
+    _merge(sums, parts)
+    _gradient_terms(rows, 0, columns, accumulate, gamma, inv_std, sums[0], dgamma, dbeta, terms)
+    for part in prange(parts):
+        lo, hi = cut(rows, parts, _reversed(part, parts), 4)
+        _combine_relu(dy[lo:hi], y[lo:hi], x[lo:hi], mean, terms, dx[lo:hi])
 
 
-# ---------------------------------------------------------------- prediction
+# ---------------------------------------------------------------- channels of images (n, c, s)
 
 
-def _predict(name, affine):
+@chunk(reassociate=True)
+def _sums_of_block(a, shift):
+    total, squares = a.dtype.type(0), a.dtype.type(0)
+    for k in range(a.size):
+        p = a[k] - shift
+        total += p
+        squares += p * p
+    return total, squares
+
+
+@chunk
+def _channel_sums(x, lo, hi, sums, terms):
+    """For channels lo to hi: terms[0] = a shift near the mean, sums = of x - shift and of its square."""
+    images, _, pixels = x.shape
+    size = images * pixels
+    sample = min(size, SAMPLE)
+    for j in range(lo, hi):
+        shift = x.dtype.type(0)
+        for k in range(sample):
+            at = k * size // sample
+            shift += x[at // pixels, j, at % pixels] * x.dtype.type(1 / sample)
+        total, squares = 0.0, 0.0
+        for i in range(images):
+            for k in range(0, pixels, SPAN):
+                t, s = _sums_of_block(x[i, j, k : min(pixels, k + SPAN)], shift)
+                total += t
+                squares += s
+        terms[0, j], sums[0, 0, j], sums[0, 1, j] = shift, total, squares
+
+
+def _affine_channels(f):
+    @chunk
+    def span(a, mean, factor, offset, b):
+        zero = b.dtype.type(0)
+        for k in range(b.size):
+            b[k] = f((a[k] - mean) * factor + offset, zero, zero)
+
+    @chunk
+    def affine(x, lo, hi, mean, factor, offset, y):
+        """y = f((x - mean) factor + offset) for channels lo to hi, the last image first."""
+        for j in range(lo, hi):
+            for k in range(x.shape[0]):
+                i = x.shape[0] - 1 - k
+                span(x[i, j], mean[j], factor[j], offset[j], y[i, j])
+
+    return affine
+
+
+def _forward_channels(name, affine):
+    @kernel(name=name, threshold=PARALLEL)
+    def forward(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y):
+        images, channels, pixels = x.shape
+        parts = _groups(x.size, channels)
+        for part in prange(parts):
+            lo, hi = cut(channels, parts, part, 1)
+            for j in range(lo, hi):
+                _channel_sums(x, j, j + 1, sums, terms)
+                rows = images * pixels
+                _statistics(rows, j, j + 1, eps, correction, sums[0], gamma, beta, mean, var, inv_std, terms)
+                affine(x, j, j + 1, mean, terms[0], terms[1], y)
+
+    return forward
+
+
+def _predict_channels(name, affine):
     @kernel(name=name, threshold=PARALLEL)
     def predict(x, gamma, beta, eps, mean, var, terms, y):
         for j in range(gamma.size):
             terms[0, j] = gamma[j] / math.sqrt(var[j] + eps)
-        rows = x.shape[0]
-        parts = 64 if rows * x.shape[1] >= PARALLEL else 1
+        parts = _groups(x.size, x.shape[1])
         for part in prange(parts):
-            lo, hi = cut(rows, parts, part, 1)
-            affine(x[lo:hi], 0, x.shape[1], mean, terms[0], beta, y[lo:hi])
+            lo, hi = cut(x.shape[1], parts, part, 1)
+            affine(x, lo, hi, mean, terms[0], beta, y)
 
     return predict
 
 
-predict = _predict("predict", _plain)
-predict_relu = _predict("predict_relu", _relu)
+def _gradients_of_channels(through):
+    @chunk(reassociate=True)
+    def sums_of_block(dy, y, x, mean):
+        zero = x.dtype.type(0)
+        total, products = zero, zero
+        for k in range(x.size):
+            g = through(dy[k], y[k], zero)
+            total += g
+            products += g * (x[k] - mean)
+        return total, products
+
+    @chunk
+    def add_up(dy, y, x, j, mean, sums):
+        """sums = the sum of dy over channel j, and that of dy (x - mean)."""
+        images, _, pixels = x.shape
+        total, products = 0.0, 0.0
+        for i in range(images):
+            for k in range(0, pixels, SPAN):
+                end = min(pixels, k + SPAN)
+                t, p = sums_of_block(dy[i, j, k:end], y[i, j, k:end], x[i, j, k:end], mean[j])
+                total += t
+                products += p
+        sums[0, 0, j], sums[0, 1, j] = total, products
+
+    @chunk
+    def span(dy, y, x, mean, factor, constant, slope, dx):
+        zero = x.dtype.type(0)
+        for k in range(dx.size):
+            g = through(dy[k], y[k], zero)
+            dx[k] = factor * g - constant - slope * (x[k] - mean)
+
+    @chunk
+    def combine(dy, y, x, j, mean, terms, dx):
+        """dx = terms[0] dy - terms[1] - terms[2] (x - mean) for channel j, the last image first."""
+        for k in range(x.shape[0]):
+            i = x.shape[0] - 1 - k
+            span(dy[i, j], y[i, j], x[i, j], mean[j], terms[0, j], terms[1, j], terms[2, j], dx[i, j])
+
+    return add_up, combine
+
+
+_plain_channels, _relu_channels = _affine_channels(unchanged), _affine_channels(relu_of)
+forward_images = _forward_channels("forward_images", _plain_channels)
+forward_images_relu = _forward_channels("forward_images_relu", _relu_channels)
+predict_images = _predict_channels("predict_images", _plain_channels)
+predict_images_relu = _predict_channels("predict_images_relu", _relu_channels)
+
+_add_up_images, _combine_images = _gradients_of_channels(_any)
+_add_up_images_relu, _combine_images_relu = _gradients_of_channels(_where_positive)
+
+
+@kernel(threshold=PARALLEL)
+def backward_images(dy, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
+    images, channels, pixels = x.shape
+    parts = _groups(x.size, channels)
+    for part in prange(parts):
+        lo, hi = cut(channels, parts, part, 1)
+        for j in range(lo, hi):
+            _add_up_images(dy, dy, x, j, mean, sums)
+            _gradient_terms(images * pixels, j, j + 1, accumulate, gamma, inv_std, sums[0], dgamma, dbeta, terms)
+            _combine_images(dy, dy, x, j, mean, terms, dx)
+
+
+@kernel(threshold=PARALLEL)
+def backward_images_relu(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
+    images, channels, pixels = x.shape
+    parts = _groups(x.size, channels)
+    for part in prange(parts):
+        lo, hi = cut(channels, parts, part, 1)
+        for j in range(lo, hi):
+            _add_up_images_relu(dy, y, x, j, mean, sums)
+            _gradient_terms(images * pixels, j, j + 1, accumulate, gamma, inv_std, sums[0], dgamma, dbeta, terms)
+            _combine_images_relu(dy, y, x, j, mean, terms, dx)
+
+
+# ---------------------------------------------------------------- running averages
 
 
 @chunk
-def _mix(batch, rest, factor, averages):
+def _mix(batch, rest, averages):
     for j in range(averages.size):
-        averages[j] += rest * (factor * batch[j] - averages[j])
+        averages[j] += rest * (batch[j] - averages[j])
 
 
 @kernel(threshold=math.inf)
-def running(batch, decay, variances, unbias, status, averages):
+def running(batch, decay, status, averages):
     if status[0] == 0:
-        t = averages.dtype.type
-        _mix(batch[:variances], t(1 - decay), t(unbias), averages[:variances])
-        _mix(batch[variances:], t(1 - decay), t(1), averages[variances:])
+        _mix(batch, averages.dtype.type(1 - decay), averages)

@@ -1,25 +1,27 @@
-"""Batch normalisation of the columns of x (n, c): training, prediction, gradients, running averages.
+"""Batch normalisation of every channel: training, gradients, prediction, running averages.
 
 Training: y = gamma (x - mean) inv_std + beta with the batch's mean and biased variance,
-inv_std = 1 / sqrt(var + eps). The `_relu` names apply max(y, 0) in the same pass. `sums` and `terms`
-are scratch of the CPU kernels.
+inv_std = 1 / sqrt(var + eps). x is (n, c), in the `_images` functions (n, c, s) with all of s
+pixels taken together. The `_relu` names apply max(y, 0) in the same pass. `sums` and `terms` are
+scratch of the CPU kernels.
 """
 
 import numpy as np
 
 
-def forward(x, gamma, beta, eps, mean, var, inv_std, sums, terms, y):
+def forward(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y):
+    """`var` is what running averages are fed with: the sum of squares over n - correction."""
     # In float64: at a mean of 1e4 float32 keeps only 3 digits of a deviation of 1.
     wide = x.astype(np.float64)
     mu = wide.mean(axis=0)
-    variance = np.square(wide - mu).mean(axis=0)
-    scale = 1 / np.sqrt(variance + eps)
-    mean[...], var[...], inv_std[...] = mu, variance, scale
+    squares = np.square(wide - mu).sum(axis=0)
+    scale = 1 / np.sqrt(squares / len(x) + eps)
+    mean[...], var[...], inv_std[...] = mu, squares / (len(x) - correction), scale
     y[...] = (wide - mu) * (scale * gamma) + beta
 
 
-def forward_relu(x, gamma, beta, eps, mean, var, inv_std, sums, terms, y):
-    forward(x, gamma, beta, eps, mean, var, inv_std, sums, terms, y)
+def forward_relu(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y):
+    forward(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y)
     np.maximum(y, 0, out=y)
 
 
@@ -49,15 +51,54 @@ def backward_relu(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamm
     backward(np.where(y <= 0, 0, dy), x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx)
 
 
-def running(batch, decay, variances, unbias, status, averages):
-    """averages = decay averages + (1 - decay) batch, for all layers' statistics in one flat span.
+# ---------------------------------------------------------------- images: every pixel is a row
 
-    The first `variances` elements are variances, taken times `unbias` = n / (n - 1). Nothing is
-    written unless `status` (1,) is 0.
-    """
-    if status[0]:
-        return
-    t = averages.dtype.type
-    target = batch.copy()
-    target[:variances] *= t(unbias)
-    averages += t(1 - decay) * (target - averages)
+
+def _rows(x):
+    return x.transpose(0, 2, 1).reshape(-1, x.shape[1])
+
+
+def _images(rows, x):
+    x[...] = rows.reshape(x.shape[0], x.shape[2], x.shape[1]).transpose(0, 2, 1)
+
+
+def forward_images(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y):
+    rows = np.empty_like(_rows(x))
+    forward(_rows(x), gamma, beta, eps, correction, mean, var, inv_std, sums, terms, rows)
+    _images(rows, y)
+
+
+def forward_images_relu(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y):
+    forward_images(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y)
+    np.maximum(y, 0, out=y)
+
+
+def predict_images(x, gamma, beta, eps, mean, var, terms, y):
+    rows = np.empty_like(_rows(x))
+    predict(_rows(x), gamma, beta, eps, mean, var, terms, rows)
+    _images(rows, y)
+
+
+def predict_images_relu(x, gamma, beta, eps, mean, var, terms, y):
+    predict_images(x, gamma, beta, eps, mean, var, terms, y)
+    np.maximum(y, 0, out=y)
+
+
+def backward_images(dy, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
+    rows = np.empty_like(_rows(x))
+    backward(_rows(dy), _rows(x), gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, rows)
+    _images(rows, dx)
+
+
+def backward_images_relu(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
+    through = np.where(y <= 0, 0, dy)
+    backward_images(through, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx)
+
+
+# ---------------------------------------------------------------- running averages
+
+
+def running(batch, decay, status, averages):
+    """averages = decay averages + (1 - decay) batch, for all layers in one flat span, unless `status` is set."""
+    if status[0] == 0:
+        averages += averages.dtype.type(1 - decay) * (batch - averages)

@@ -2,7 +2,7 @@
 
 from numba import prange
 
-from .._numba import CHUNK, chunk, kernel
+from .._numba import chunk, kernel, rows_of_chunk
 
 
 @chunk
@@ -13,7 +13,7 @@ def _copy(x, y):
 
 @kernel()
 def forward(data, order, start, out):
-    rows = max(1, CHUNK // max(1, out.shape[1]))  # of a chunk
+    rows = rows_of_chunk(out.shape[1])
     for c in prange((out.shape[0] + rows - 1) // rows):
         for i in range(c * rows, min(out.shape[0], (c + 1) * rows)):
             _copy(data[order[start[0] + i]], out[i])

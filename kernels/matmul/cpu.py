@@ -10,7 +10,7 @@ from numba import prange
 from .. import _blas
 from .._blas import gemm
 from .._numba import chunk, clear, cut, inline, kernel, unchanged
-from ..activation.cpu import leaky_relu_of, relu_of, sigmoid_of, tanh_of
+from ..activation.cpu import gelu_of, leaky_relu_of, relu_of, sigmoid_of, tanh_of
 
 PARALLEL = 1 << 20  # multiply-adds below which one thread is faster
 WIDTH = 128  # rows or columns of a panel at least: BLAS loses up to 4 % at it, up to 13 % at half
@@ -81,15 +81,26 @@ def _dot(a, b):
     return total
 
 
+@chunk
+def _strided_dot(a, first, stride, b):
+    total = a.dtype.type(0)
+    for k in range(b.size):
+        total += a[first + k * stride] * b[k]
+    return total
+
+
 @inline
 def by_loops(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, accumulate):
-    if b_transposed:  # rows of a times rows of b, both contiguous (a is never transposed here)
+    flat = a.reshape(a.size)
+    if b_transposed:  # rows of b times rows of a, or its columns, which is slow and seldom asked for
         for i in range(r0, r1):
             for j in range(c0, c1):
                 kept = c[i, j] if accumulate else c.dtype.type(0)
-                c[i, j] = kept + _dot(a[i], b[j])
+                if a_transposed:
+                    c[i, j] = kept + _strided_dot(flat, i, a.shape[1], b[j])
+                else:
+                    c[i, j] = kept + _dot(a[i], b[j])
         return
-    flat = a.reshape(a.size)
     inner, down, along = a.shape[1], a.shape[1], 1
     if a_transposed:
         inner, down, along = a.shape[0], 1, a.shape[1]
@@ -145,16 +156,21 @@ def _forward(name, product, f, within=None):
     return forward
 
 
-def _backward_input(name, product, within=None):
-    @kernel(name=name, threshold=PARALLEL, work=lambda dy, w, dx: dy.size * w.shape[0], within=within)
-    def backward_input(dy, w, dx):
-        down, across = panels(dx.shape[0], dx.shape[1], dy.shape[1], False)
-        for part in prange(down * across):
-            r0, r1 = cut(dx.shape[0], down, part // across, ALIGN)
-            c0, c1 = cut(dx.shape[1], across, part % across, ALIGN)
-            product(dy, False, w, True, dx, r0, r1, c0, c1, False)
+def _multiply_adds(a, a_transposed, b, b_transposed, accumulate, c):
+    return c.size * a.shape[0 if a_transposed else 1]
 
-    return backward_input
+
+def _product(name, panel, within=None):
+    @kernel(name=name, threshold=PARALLEL, work=_multiply_adds, within=within)
+    def product(a, a_transposed, b, b_transposed, accumulate, c):
+        inner = a.shape[0] if a_transposed else a.shape[1]
+        down, across = panels(c.shape[0], c.shape[1], inner, a_transposed)
+        for part in prange(down * across):
+            r0, r1 = cut(c.shape[0], down, part // across, ALIGN)
+            c0, c1 = cut(c.shape[1], across, part % across, ALIGN)
+            panel(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, accumulate)
+
+    return product
 
 
 def _backward_weights(name, product, within=None):
@@ -177,7 +193,8 @@ forward_relu_loops = _forward("forward_relu_loops", by_loops, relu_of)
 forward_leaky_relu_loops = _forward("forward_leaky_relu_loops", by_loops, leaky_relu_of)
 forward_sigmoid_loops = _forward("forward_sigmoid_loops", by_loops, sigmoid_of)
 forward_tanh_loops = _forward("forward_tanh_loops", by_loops, tanh_of)
-backward_input_loops = _backward_input("backward_input_loops", by_loops)
+forward_gelu_loops = _forward("forward_gelu_loops", by_loops, gelu_of)
+product_loops = _product("product_loops", by_loops)
 backward_weights_loops = _backward_weights("backward_weights_loops", by_loops)
 
 if _blas.missing:  # the loops take its place
@@ -186,7 +203,8 @@ if _blas.missing:  # the loops take its place
     forward_leaky_relu = forward_leaky_relu_loops
     forward_sigmoid = forward_sigmoid_loops
     forward_tanh = forward_tanh_loops
-    backward_input = backward_input_loops
+    forward_gelu = forward_gelu_loops
+    product = product_loops
     backward_weights = backward_weights_loops
 else:
     forward = _forward("forward", by_blas, unchanged, _blas.one_thread)
@@ -194,5 +212,6 @@ else:
     forward_leaky_relu = _forward("forward_leaky_relu", by_blas, leaky_relu_of, _blas.one_thread)
     forward_sigmoid = _forward("forward_sigmoid", by_blas, sigmoid_of, _blas.one_thread)
     forward_tanh = _forward("forward_tanh", by_blas, tanh_of, _blas.one_thread)
-    backward_input = _backward_input("backward_input", by_blas, _blas.one_thread)
+    forward_gelu = _forward("forward_gelu", by_blas, gelu_of, _blas.one_thread)
+    product = _product("product", by_blas, _blas.one_thread)
     backward_weights = _backward_weights("backward_weights", by_blas, _blas.one_thread)

@@ -35,9 +35,14 @@ def forward_tanh(x, w, b, slope, y):
     activation.tanh(y, slope, y)
 
 
-def backward_input(dy, w, dx):
-    """dx = dy w'."""
-    np.matmul(dy, w.T, out=dx)
+def forward_gelu(x, w, b, slope, y):
+    forward(x, w, b, slope, y)
+    activation.gelu(y, slope, y)
+
+
+def product(a, a_transposed, b, b_transposed, accumulate, c):
+    """c (+)= a b, where a and b may each be given as its transpose."""
+    c[...] = (a.T if a_transposed else a) @ (b.T if b_transposed else b) + (c if accumulate else 0)
 
 
 def backward_weights(x, dy, accumulate, dw, db):
@@ -52,5 +57,6 @@ forward_relu_loops = forward_relu
 forward_leaky_relu_loops = forward_leaky_relu
 forward_sigmoid_loops = forward_sigmoid
 forward_tanh_loops = forward_tanh
-backward_input_loops = backward_input
+forward_gelu_loops = forward_gelu
+product_loops = product
 backward_weights_loops = backward_weights

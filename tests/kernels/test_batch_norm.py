@@ -104,24 +104,72 @@ def test_infinite_gamma_gives_what_it_gives_in_numpy():
 
 
 @both_backends
-def test_running_averages_decay_by_nine_tenths_and_unbias_the_variances_alone(on):
-    averages = np.array([1.0, 2.0, 3.0, 4.0])
+def test_running_averages_decay_by_nine_tenths(on):
+    averages = np.array([1.0, 2.0, 3.0])
     with backend.use(on):
-        ops.update_averages(averages, np.array([8.0, 8.0, 8.0, 8.0]), variances=2, unbias=4 / 3)
-    assert_agree(averages, 0.9 * np.array([1.0, 2.0, 3.0, 4.0]) + 0.1 * np.array([32 / 3, 32 / 3, 8, 8]))
+        ops.update_averages(averages, np.array([8.0, 8.0, 8.0]))
+    assert_agree(averages, 0.9 * np.array([1.0, 2.0, 3.0]) + 0.8)
 
 
 @both_backends
-def test_averages_of_equal_batches_tend_to_numpys_unbiased_variance(on):
-    x = normal((9, 3), np.float64, 0)
-    averages = np.zeros(6)
+@pytest.mark.parametrize("correction", [0, 1])
+@pytest.mark.parametrize("shape", [(9, 3), (2, 3, 5, 4)])
+def test_variance_has_the_correction_asked_for_and_outputs_do_not(shape, correction, on):
+    x, over = normal(shape, np.float64, 0), tuple(a for a in range(len(shape)) if a != 1)
     with backend.use(on):
-        _, statistics = ops.batch_norm(x, np.ones(3), np.zeros(3))
-        for _ in range(400):
-            ops.update_averages(
-                averages, np.concatenate([statistics.variance, statistics.mean]), variances=3, unbias=9 / 8
-            )
-    assert_agree(averages, np.concatenate([x.var(0, ddof=1), x.mean(0)]), scale=1)
+        y, statistics = ops.batch_norm(x, np.ones(3), np.zeros(3), eps=0.0, correction=correction)
+    assert_agree(statistics.variance, x.var(over, ddof=correction))
+    assert_agree(statistics.inverse_deviation, 1 / x.std(over))
+    assert_agree(y.var(over), np.ones(3))
+
+
+@both_backends
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (2, 1, 1, 2), (33, 7, 16, 16), (3, 64, 40, 41), (4, 3, 9)])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_images_are_rows_of_pixels(shape, activation, on):
+    x, dy = normal(shape, np.float64, 0, offset=2), normal(shape, np.float64, 1)
+    c = shape[1]
+    gamma, beta = normal((c,), np.float64, 2), normal((c,), np.float64, 3)
+
+    def rows(a):
+        return np.ascontiguousarray(np.moveaxis(a, 1, -1).reshape(-1, c))
+
+    with backend.use(on):
+        y, statistics = ops.batch_norm(x, gamma, beta, activation=activation)
+        flat, of_rows = ops.batch_norm(rows(x), gamma, beta, activation=activation)
+        assert_agree(rows(y), flat, scale=10)
+        assert_agree(statistics.variance, of_rows.variance)
+        through = {"y": y} if activation else {}
+        of_flat = {"y": flat} if activation else {}
+        dx, dgamma, dbeta = ops.batch_norm_backward(dy, x, gamma, statistics, **through)
+        dflat, of_gamma, of_beta = ops.batch_norm_backward(rows(dy), rows(x), gamma, of_rows, **of_flat)
+        assert_agree(rows(dx), dflat, scale=100)
+        assert_agree(dgamma, of_gamma, scale=100 + np.abs(of_gamma))
+        assert_agree(dbeta, of_beta, scale=100 + np.abs(of_beta))
+        mean, variance = statistics.mean, statistics.variance
+        predicted = ops.batch_norm_predict(x, gamma, beta, mean, variance, activation=activation)
+        assert_agree(predicted, y, scale=10)
+
+
+@both_backends
+@pytest.mark.parametrize("shape", [(64, 10), (4, 3, 6, 5)])
+def test_forward_and_backward_are_torchs(shape, on, torch):
+    x, dy = normal(shape, np.float64, 0, offset=3), normal(shape, np.float64, 1)
+    c = shape[1]
+    gamma, beta = normal((c,), np.float64, 2), normal((c,), np.float64, 3)
+    theirs = [torch.tensor(a, requires_grad=True) for a in (x, gamma, beta)]
+    mean, variance = torch.zeros(c, dtype=torch.float64), torch.ones(c, dtype=torch.float64)
+    out = torch.nn.functional.batch_norm(theirs[0], mean, variance, *theirs[1:], training=True, momentum=0.1)
+    out.backward(torch.tensor(dy))
+    averages = np.concatenate([np.zeros(c), np.ones(c)])
+    with backend.use(on):
+        y, statistics = ops.batch_norm(x, gamma, beta, correction=1)
+        ops.update_averages(averages, np.concatenate([statistics.mean, statistics.variance]))
+        found = ops.batch_norm_backward(dy, x, gamma, statistics)
+    assert_agree(y, out.detach().numpy(), scale=10)
+    for mine, tensor in zip(found, theirs, strict=True):
+        assert_agree(mine, tensor.grad.numpy(), scale=100)
+    assert_agree(averages, np.concatenate([mean.numpy(), variance.numpy()]), scale=10)
 
 
 @both_backends

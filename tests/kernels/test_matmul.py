@@ -1,5 +1,8 @@
 """Products: exact on small integers at every shape, in every cut of panels, by BLAS and by loops."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 
@@ -61,11 +64,43 @@ ACTIVATIONS = {
     "leaky_relu": lambda z: np.where(z < 0, 0.2 * z, z),
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "tanh": np.tanh,
+    "gelu": lambda z: z * np.vectorize(math.erfc)(-z / math.sqrt(2)) / 2,
 }
 
 
 def test_every_activation_is_tested():
-    assert ACTIVATIONS.keys() == {None, *ops.ACTIVATIONS}
+    assert ACTIVATIONS.keys() == {None, *ops.EPILOGUES}
+
+
+@by_all
+@both_dtypes
+@pytest.mark.parametrize("n, k, m", [(1, 1, 1), (7, 5, 3), (17, 33, 9), (64, 784, 130), (300, 20, 300), (5, 0, 4)])
+def test_transposed_factors_and_accumulation_are_exact_on_small_integers(n, k, m, dtype, on, kernel):
+    rng = np.random.default_rng(0)
+    x, w, held = (rng.integers(-4, 5, shape).astype(dtype) for shape in ((n, k), (k, m), (n, m)))
+    for turn_x, turn_w in itertools.product((False, True), repeat=2):
+        a, b = (np.ascontiguousarray(f.T) if turn else f for f, turn in ((x, turn_x), (w, turn_w)))
+        options = {"transpose_x": turn_x, "transpose_w": turn_w, "kernel": kernel}
+        out = held.copy()
+        with backend.use(on):
+            assert (ops.matmul(a, b, **options) == x @ w).all()
+            assert ops.matmul(a, b, accumulate=True, out=out, **options) is out
+        assert (out == held + x @ w).all()
+    out = x.copy()
+    with backend.use(on):
+        ops.matmul_backward_input(held, w, accumulate=True, out=out, kernel=kernel)
+    assert (out == x + held @ w.T).all()
+
+
+def test_bias_and_activation_go_with_a_plain_product_alone():
+    x = np.ones((2, 2))
+    for options in ({"transpose_x": True}, {"transpose_w": True}, {"accumulate": True, "out": np.ones((2, 2))}):
+        with pytest.raises(ValueError, match="b and activation go with a plain x w alone"):
+            ops.matmul(x, x, np.ones(2), **options)
+    with pytest.raises(ValueError, match="accumulate=True adds to out; pass it"):
+        ops.matmul(x, x, accumulate=True)
+    with pytest.raises(ValueError, match=r"matmul: w has shape \(2, 3\), wanted 2 along axis 1"):
+        ops.matmul(x, np.ones((2, 3)), transpose_w=True)
 
 
 @by_all

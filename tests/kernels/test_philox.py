@@ -158,3 +158,47 @@ def test_share_of_kept_elements_and_their_scale():
     assert abs(mask.mean() - 0.8) < 5 * np.sqrt(0.2 * 0.8 / x.size)
     assert set(np.unique(y)) == {np.float32(0), np.float32(1.25)}
     assert (ops.dropout_backward(x, mask, rate=0.2) == y).all()
+
+
+# ---------------------------------------------------------------- forms of dropout
+
+
+@pytest.mark.parametrize("on", ["numba", "numpy"])
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 1000, 70_000])
+@pytest.mark.parametrize("inverted", [True, False])
+def test_a_mask_that_is_drawn_again_is_the_one_that_was_kept(size, inverted, on):
+    x, options = np.linspace(1, 2, size), {"rate": 0.3, "seed": 5, "stream": 3, "step": 9, "inverted": inverted}
+    with backend.use(on):
+        y, mask = ops.dropout(x, **options)
+        again, none = ops.dropout(x, keep_mask=False, **options)
+        assert none is None
+        np.testing.assert_array_equal(again, y)
+        backward = ops.dropout_backward(x, mask, rate=0.3, inverted=inverted)
+        np.testing.assert_array_equal(ops.dropout_backward(x, **options), backward)
+        np.testing.assert_array_equal(backward, y)
+    np.testing.assert_allclose(y, np.where(mask, x / (0.7 if inverted else 1), 0), rtol=1e-15)
+
+
+@pytest.mark.parametrize("on", ["numba", "numpy"])
+@pytest.mark.parametrize("cut", [1, 63, 64, 777])
+def test_a_part_drawn_from_its_offset_is_part_of_the_whole(cut, on):
+    options = {"rate": 0.5, "seed": 2, "stream": 1}
+    with backend.use(on):
+        whole = ops.dropout_mask((1000,), **options)
+        np.testing.assert_array_equal(ops.dropout_mask((1000 - cut,), offset=cut, **options), whole[cut:])
+        x = np.ones(1000 - cut)
+        np.testing.assert_array_equal(ops.dropout(x, offset=cut, **options)[1], whole[cut:])
+        np.testing.assert_array_equal(ops.dropout_backward(x, offset=cut, **options) > 0, whole[cut:])
+
+
+def test_the_older_form_has_the_same_expectation():
+    x = np.full(1_000_000, 3.0)
+    older = ops.dropout(x, rate=0.4, seed=1, inverted=False)[0]
+    assert set(older) == {0, 3}
+    assert older.mean() == pytest.approx(ops.dropout_predict(x, rate=0.4)[0], rel=3e-3)
+    assert ops.dropout_predict(x, rate=0.4)[0] == pytest.approx(1.8)
+
+
+def test_a_mask_that_is_not_kept_cannot_be_given():
+    with pytest.raises(ValueError, match="mask was given, and keep_mask=False"):
+        ops.dropout(np.ones(2), rate=0.5, keep_mask=False, mask=np.ones(2, np.uint8))

@@ -111,6 +111,106 @@ def test_with_status_a_bad_label_sets_its_row_and_nothing_else(bad, on):
         assert (guarded.memory == before[name]).all(), name
 
 
+# ---------------------------------------------------------------- weights, smoothing, ignored labels, shares of classes
+
+VARIANTS = {
+    "smoothing": {"smoothing": 0.2},
+    "class weights": {"class_weights": True},
+    "ignored": {"ignored": 2},
+    "ignored outside": {"ignored": -100},
+    "all": {"smoothing": 0.1, "class_weights": True, "ignored": -100},
+}
+
+
+@both_backends
+@both_dtypes
+@pytest.mark.parametrize("shape", [(7, 3), (60, 10), (5, 200), (700, 33)])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_are_torchs(name, shape, dtype, on, torch):
+    options = dict(VARIANTS[name])
+    logits, labels = normal(shape, dtype, 0, scale=3), np.arange(shape[0]) % shape[1]
+    if options.get("class_weights"):
+        options["class_weights"] = np.abs(normal((shape[1],), dtype, 1)) + dtype(0.1)
+    if options.get("ignored") == -100:
+        labels[::4] = -100
+    wide = torch.tensor(logits.astype(np.float64), requires_grad=True)
+    weight = options.get("class_weights")
+    expected = torch.nn.functional.cross_entropy(
+        wide,
+        torch.tensor(labels),
+        weight=None if weight is None else torch.tensor(weight.astype(np.float64)),
+        label_smoothing=options.get("smoothing", 0.0),
+        ignore_index=options.get("ignored", -1000),
+    )
+    expected.backward()
+    with backend.use(on):
+        total, dlogits = ops.softmax_cross_entropy(logits, labels, **options)
+    assert_agree(total, [expected.item()], precision=dtype, scale=10 + expected.item())
+    assert_agree(dlogits, wide.grad.numpy(), scale=2 * np.abs(wide.grad.numpy()).max())
+
+
+@both_backends
+@both_dtypes
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(7, 3), (60, 10), (5, 200)])
+def test_shares_of_classes_are_torchs(shape, weighted, smoothing, dtype, on, torch):
+    logits, shares = normal(shape, dtype, 0, scale=3), np.abs(normal(shape, dtype, 1))
+    shares /= shares.sum(1, keepdims=True)
+    weight = np.abs(normal((shape[1],), dtype, 2)) if weighted else None
+    wide = torch.tensor(logits.astype(np.float64), requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        wide,
+        torch.tensor(shares.astype(np.float64)),
+        weight=None if weight is None else torch.tensor(weight.astype(np.float64)),
+        label_smoothing=smoothing,
+    )
+    expected.backward()
+    with backend.use(on):
+        total, dlogits = ops.softmax_cross_entropy(logits, shares, class_weights=weight, smoothing=smoothing)
+    assert_agree(total, [expected.item()], precision=dtype, scale=10 + expected.item())
+    assert_agree(dlogits, wide.grad.numpy(), scale=2 * np.abs(wide.grad.numpy()).max())
+
+
+@both_backends
+def test_weights_of_rows_are_rows_given_so_many_times(on):
+    logits, labels = normal((4, 3), np.float64, 0), np.array([0, 1, 2, 0])
+    counts = np.array([1, 3, 0, 2])
+    many = np.repeat(np.arange(4), counts)
+    with backend.use(on):
+        total, dlogits = ops.softmax_cross_entropy(logits, labels, weights=counts.astype(float))
+        expected, each = ops.softmax_cross_entropy(logits[many], labels[many])
+    assert_agree(total, expected)
+    assert_agree(dlogits, [each[many == row].sum(0) for row in range(4)], scale=1)
+
+
+@both_backends
+@pytest.mark.parametrize("options", [{"ignored": 1}, {"weights": np.zeros(3)}])
+def test_where_no_row_counts_loss_and_gradient_are_0(options, on):
+    logits = np.array([[np.nan, 1], [np.inf, 0], [2, 3]])
+    with backend.use(on), np.errstate(all="ignore"):
+        total, dlogits = ops.softmax_cross_entropy(logits, np.ones(3, int), **options)
+    assert total == 0
+    assert (dlogits == 0).all()
+
+
+@both_backends
+def test_bad_label_beside_an_ignored_one_is_named(on):
+    labels = np.array([-100, 0, -7, 1])
+    with backend.use(on), pytest.raises(ValueError, match="the label of row 2 is -7, wanted 0 to 1"):
+        ops.softmax_cross_entropy(np.zeros((4, 2)), labels, ignored=-100)
+
+
+def test_options_that_cannot_be_are_refused():
+    logits = np.zeros((2, 3))
+    with pytest.raises(ValueError, match=r"smoothing is 1.0, wanted at least 0 and below 1"):
+        ops.softmax_cross_entropy(logits, np.zeros(2, int), smoothing=1.0)
+    with pytest.raises(ValueError, match="ignored is 0, but shares of classes have no labels"):
+        ops.softmax_cross_entropy(logits, logits, ignored=0)
+    with pytest.raises(ValueError, match="class_weights has 2 elements, wanted 3"):
+        ops.softmax_cross_entropy(logits, np.zeros(2, int), class_weights=np.ones(2))
+
+
 @both_backends
 def test_without_a_bad_label_status_stays_0(on):
     status = np.zeros(1, np.int64)

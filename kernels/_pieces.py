@@ -1,0 +1,33 @@
+"""How work is cut into pieces, by its shape alone: kernels and whoever makes their scratch must both know.
+
+Since the pieces do not depend on the number of threads, neither do the bits of what is added up
+piece by piece.
+"""
+
+CHUNK = 1 << 14  # elements of a piece of element-wise work
+BLOCK = 1 << 15  # elements of a block of rows that a batch norm adds up apart, at least
+MOST = 64  # blocks: more threads than that do not help
+
+
+def chunks(size):
+    """How many chunks `size` elements make."""
+    return (size + CHUNK - 1) // CHUNK
+
+
+def rows_of_chunk(columns):
+    """How many whole rows go into a chunk."""
+    return max(1, CHUNK // max(1, columns))
+
+
+def chunks_of_rows(rows, columns):
+    """How many chunks make up so many rows."""
+    step = rows_of_chunk(columns)
+    return (rows + step - 1) // step
+
+
+def blocks_of_rows(rows, columns):
+    """How many blocks of rows: a power of two, so that it never falls as rows are added."""
+    parts = 1
+    while parts < MOST and rows >= 32 * parts and rows * columns >= 2 * parts * BLOCK:
+        parts *= 2
+    return parts
