@@ -18,5 +18,5 @@ def bench_forward(compare_op, shape, name):
 @pytest.mark.parametrize("name", ops.ACTIVATIONS)
 def bench_backward(compare_op, shape, name):
     x, dy = inputs.activation(shape)
-    call = partial(ops.activation_backward, dy, ops.activation(x, name), name, out=unset(x.shape))
+    call = partial(ops.activation_backward, dy, name, y=ops.activation(x, name), x=x, out=unset(x.shape))
     compare_op(f"{name} backward", shape, Cost(read=2 * x.nbytes, written=x.nbytes), call)

@@ -94,11 +94,14 @@ def compare(run, benchmark):
 
 @pytest.fixture
 def compare_op(compare):
-    """Measure calls of ops, each as its recorded launches and as it stands; `results` are what PyTorch must get too."""
+    """Measure calls of ops, each as its recorded launches and as it stands.
 
-    def compare_op(op, shape, cost, calls, results=None):
+    `results` are what PyTorch must get too, by the `part` of its work for this shape.
+    """
+
+    def compare_op(op, shape, cost, calls, results=None, part=""):
         calls = calls if isinstance(calls, Mapping) else {"": calls}
-        theirs = {"torch": lambda peer: peer.variant(shape, results)} if results else {}
+        theirs = {"torch": lambda peer: peer.variant(shape, results, part)} if results else {}
         compare(op, shape, cost, {name: replayed(call) for name, call in calls.items()}, calls, theirs)
 
     return compare_op

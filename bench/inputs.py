@@ -46,8 +46,7 @@ def matmul(s: shapes.Matmul) -> tuple[Array, Array, Array, Array]:
 
 def batch_norm(s: shapes.BatchNorm) -> tuple[Array, Array, Array, Array]:
     """x, gamma, beta, dy."""
-    columns, rows = (s.columns,), (s.rows, s.columns)
-    return normal(rows, 0), normal(columns, 1), normal(columns, 2), normal(rows, 3)
+    return normal(s.x, 0), normal((s.channels,), 1), normal((s.channels,), 2), normal(s.x, 3)
 
 
 def update(s: shapes.Update) -> tuple[Array, Array]:
@@ -63,6 +62,16 @@ def dropout(s: shapes.Dropout) -> tuple[Array, Array]:
 def cross_entropy(s: shapes.CrossEntropy) -> tuple[Array, Array]:
     """Logits, labels."""
     return normal((s.rows, s.classes), 0), integers(s.classes, (s.rows,), 1)
+
+
+def loss(s: shapes.Loss) -> tuple[Array, Array]:
+    """Outputs, targets."""
+    return normal((s.rows, s.columns), 0), normal((s.rows, s.columns), 1)
+
+
+def norm(s: shapes.Norm) -> Array:
+    """Gradients."""
+    return normal((s.elements,), 0)
 
 
 def gather(s: shapes.Gather) -> tuple[Array, Array]:

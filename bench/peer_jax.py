@@ -87,4 +87,4 @@ def training(s: shapes.Network) -> Callable[[], tuple[float]]:
     return call
 
 
-WORK = {shapes.Network: training}
+WORK = {(shapes.Network, ""): training}

@@ -21,17 +21,34 @@ def about() -> dict[str, Any]:
     return {"version": torch.__version__, "threads": torch.get_num_threads()}
 
 
-def batch_norm(s: shapes.BatchNorm) -> Call:
-    """Forward with running averages, and backward."""
-    x, gamma, beta, dy = map(torch.from_numpy, inputs.batch_norm(s))
-    mean, variance = torch.zeros(s.columns), torch.ones(s.columns)
-    wanted = [tensor.requires_grad_() for tensor in (x, gamma, beta)]
+def batch_norm(part: str) -> Callable[[shapes.BatchNorm], Call]:
+    """Forward with running averages, backward, or both."""
 
-    def call() -> tuple[Any, ...]:
-        y = F.batch_norm(x, mean, variance, gamma, beta, training=True)
-        return y.detach(), *torch.autograd.grad(y, wanted, dy), mean, variance
+    def setup(s: shapes.BatchNorm) -> Call:
+        x, gamma, beta, dy = map(torch.from_numpy, inputs.batch_norm(s))
+        mean, variance = torch.zeros(s.channels), torch.ones(s.channels)
+        wanted = [tensor.requires_grad_() for tensor in (x, gamma, beta)]
 
-    return call
+        def forward() -> Any:
+            return F.batch_norm(x, mean, variance, gamma, beta, training=True)
+
+        def backward(y: Any, **options: Any) -> tuple[Any, ...]:
+            found: tuple[Any, ...] = torch.autograd.grad(y, wanted, dy, **options)
+            return found
+
+        if part == "forward":
+            return lambda: (forward().detach(),)
+        if part == "backward":
+            y = forward()
+            return lambda: backward(y, retain_graph=True)
+
+        def both() -> tuple[Any, ...]:
+            y = forward()
+            return y.detach(), *backward(y), mean, variance
+
+        return both
+
+    return setup
 
 
 def dropout(s: shapes.Dropout) -> Call:
@@ -52,17 +69,42 @@ def cross_entropy(s: shapes.CrossEntropy) -> Call:
     return call
 
 
-def adam(s: shapes.Update) -> Call:
-    """Fused Adam on one flat tensor."""
-    params, grads = map(torch.from_numpy, inputs.update(s))
-    params = nn.Parameter(params)
-    params.grad = grads
-    optimizer = torch.optim.Adam([params], fused=True)
+def adam(tensors: int) -> Callable[[shapes.Update], Call]:
+    """Fused Adam on parameters in so many tensors."""
+
+    def setup(s: shapes.Update) -> Call:
+        split = [torch.from_numpy(array).tensor_split(tensors) for array in inputs.update(s)]
+        params = [nn.Parameter(part.clone()) for part in split[0]]
+        for param, grad in zip(params, split[1], strict=True):
+            param.grad = grad.clone()
+        optimizer = torch.optim.Adam(params, fused=True)
+
+        def call() -> tuple[Any, ...]:
+            optimizer.step()
+            return tuple(params)
+
+        def results() -> tuple[Any, ...]:
+            return (torch.cat([param.detach() for param in call()]),)
+
+        return checked_once(results, call)
+
+    return setup
+
+
+def checked_once(first: Call, others: Call) -> Call:
+    """What gives all results together the first time, and is timed without doing so."""
+    calls = itertools.chain([first], itertools.repeat(others))
+    return lambda: next(calls)()
+
+
+def mse(s: shapes.Loss) -> Call:
+    """Value and gradient."""
+    outputs, targets = map(torch.from_numpy, inputs.loss(s))
+    outputs.requires_grad_()
 
     def call() -> tuple[Any, ...]:
-        optimizer.step()
-        moments = optimizer.state[params]
-        return params.detach(), moments["exp_avg"], moments["exp_avg_sq"]
+        loss = F.mse_loss(outputs, targets)
+        return loss.detach(), *torch.autograd.grad(loss, outputs)
 
     return call
 
@@ -112,9 +154,11 @@ def linear(block: dict[str, Any]) -> nn.Linear:
 
 
 WORK = {
-    shapes.BatchNorm: batch_norm,
-    shapes.Dropout: dropout,
-    shapes.CrossEntropy: cross_entropy,
-    shapes.Update: adam,
-    shapes.Network: training,
+    **{(shapes.BatchNorm, part): batch_norm(part) for part in ("forward", "backward", "")},
+    (shapes.Dropout, ""): dropout,
+    (shapes.CrossEntropy, ""): cross_entropy,
+    (shapes.Loss, ""): mse,
+    (shapes.Update, ""): adam(1),
+    (shapes.Update, "50 tensors"): adam(50),
+    (shapes.Network, ""): training,
 }

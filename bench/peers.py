@@ -68,9 +68,9 @@ class Peer:
             return answer
         raise RuntimeError(f"the process of {self.name} ended with status {process.wait()}; its traceback is above")
 
-    def prepare(self, shape: shapes.Shape, calls: int = 1) -> list[list[float]]:
-        """Set up its work of this shape; the mean size of each result, of each of so many calls."""
-        answer = self._ask(shape=type(shape).__name__, sizes=asdict(shape), calls=calls)
+    def prepare(self, shape: shapes.Shape, part: str = "", calls: int = 1) -> list[list[float]]:
+        """Set up its work of this shape, or this part of it; the mean size of each result, of each of so many calls."""
+        answer = self._ask(shape=type(shape).__name__, part=part, sizes=asdict(shape), calls=calls)
         found: list[list[float]] = answer["sizes_of_results"]
         return found
 
@@ -79,12 +79,13 @@ class Peer:
         seconds: list[float] = self._ask(warm=warm, repeats=repeats)["seconds"]
         return seconds
 
-    def variant(self, shape: shapes.Shape, results: Sequence[Any]) -> Variant:
-        """Its work of this shape, checked against the results of ours, which must be checked before."""
+    def variant(self, shape: shapes.Shape, results: Sequence[Any], part: str = "") -> Variant:
+        """Its work of this shape, or this part of it, checked against ours, which must be checked before."""
 
         def check() -> None:
             wanted = sizes(results)
-            np.testing.assert_allclose(self.prepare(shape)[0], wanted, rtol=1e-2, err_msg=f"{self.name}, {shape}")
+            found = self.prepare(shape, part)[0]
+            np.testing.assert_allclose(found, wanted, rtol=1e-2, err_msg=f"{self.name}, {shape} {part}")
 
         return Variant(self.block, check)
 
@@ -113,7 +114,7 @@ def serve(name: str) -> None:
         request = json.loads(line)
         if "shape" in request:
             shape = getattr(shapes, request["shape"])
-            call = library.WORK[shape](shape(**request["sizes"]))
+            call = library.WORK[shape, request["part"]](shape(**request["sizes"]))
             answer(sizes_of_results=[sizes(call()) for _ in range(request["calls"])])
         else:
             answer(seconds=timed(call)(request["warm"], request["repeats"]))
