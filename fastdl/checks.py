@@ -12,7 +12,7 @@ import numpy as np
 from .recorder import Sealed, recording, unseal
 from .typing import Array
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOATS = FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: int | None = None) -> Array:
@@ -30,12 +30,13 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: in
                 f"{op}: {name} must be a numpy.ndarray, got {kind.__module__}.{kind.__qualname__}; "
                 f"pass np.asarray({name})"
             )
+    found = value.dtype
     if dtype is None:
-        if value.dtype not in FLOATS or not value.dtype.isnative:
+        if found is not FLOAT32 and found is not FLOAT64 and (found not in FLOATS or not found.isnative):
             raise TypeError(
                 f"{op}: {name} must be float32 or float64, got {value.dtype.str}; pass {name}.astype(np.float32)"
             )
-    elif value.dtype != dtype:
+    elif found is not dtype and found != dtype:
         raise TypeError(
             f"{op}: {name} must be {np.dtype(dtype).name} like the other arrays, got {value.dtype}; "
             f"pass {name}.astype(np.{np.dtype(dtype).name})"
@@ -44,7 +45,8 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: in
         raise ValueError(f"{op}: {name} must have {len(axes)} axes ({', '.join(axes)}), got shape {value.shape}")
     if size is not None and value.size != size:
         raise ValueError(f"{op}: {name} has {value.size} elements, wanted {size}")
-    if not value.flags.c_contiguous or not value.flags.aligned:
+    flags = value.flags
+    if not flags.c_contiguous or not flags.aligned:
         if recording():
             raise ValueError(
                 f"{op}: {name} is not contiguous, and a recorded step cannot copy it; give the op a contiguous array"
@@ -88,7 +90,7 @@ def changed(op: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any, 
             f"{op}: {name} must be a numpy.ndarray, got {type(value).__module__}.{type(value).__qualname__}"
         )
     flags = value.flags
-    if value.shape != shape or value.dtype != dtype:
+    if value.shape != shape or (value.dtype is not dtype and value.dtype != dtype):
         wrong = f"has shape {value.shape} and dtype {value.dtype}, wanted {shape} and {np.dtype(dtype)}"
     elif not flags.writeable:
         wrong = "is read-only"
@@ -110,25 +112,22 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
 
     `out` may be, exactly, the array that is read as `same`: the op can work in place.
     """
-    if all(value is None for value in writes.values()):
+    given = [(name, unseal(value)) for name, value in writes.items() if value is not None]
+    if not given:
         return  # all outputs are new
-    spans = []
-    for written, group in ((True, writes), (False, reads)):
-        for name, value in group.items():
-            if value is not None and value.size:
-                begin = int(unseal(value).__array_interface__["data"][0])
-                spans.append((begin, begin + value.nbytes, written, name))
-    if same is not None:
-        ends = {name: span for *span, name in spans}
-        if same in ends and "out" in ends and ends[same][:2] == ends["out"][:2]:
-            spans = [span for span in spans if span[-1] != same]
-    spans.sort()
-    last = {True: (0, ""), False: (0, "")}  # of what is written, and of what is read: where the furthest ends
-    for begin, end, written, name in spans:
-        for kind in (True, False) if written else (True,):
-            if begin < last[kind][0]:
-                raise ValueError(f"{op}: {name} overlaps {last[kind][1]}; give each memory of its own")
-        last[written] = max(last[written], (end, name))
+    others = [(name, unseal(value)) for name, value in reads.items() if value is not None]
+    while given:
+        name, written = given.pop()
+        for other, value in (*given, *others):
+            # Bounds decide, and exactly so, since both are contiguous.
+            if np.may_share_memory(written, value):
+                if name == "out" and other == same and _is_same(written, value):
+                    continue
+                raise ValueError(f"{op}: {name} overlaps {other}; give each memory of its own")
+
+
+def _is_same(a: Array, b: Array) -> bool:
+    return bool(a.__array_interface__["data"] == b.__array_interface__["data"] and a.nbytes == b.nbytes)
 
 
 def read_anew(op: str, name: str, given: Array | None, what: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands: `fastdl train` and `fastdl info`."""
+"""The commands: `fastdl train`, `fastdl warmup` and `fastdl info`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, metavar="DIR", help="folder for the run, new or empty (runs/1, 2, ...)")
     train.set_defaults(run=_train)
 
+    warmup = commands.add_parser("warmup", help="compile all kernels now, so that no run waits for them")
+    warmup.add_argument("ops", nargs="*", metavar="OP", help="only those of these folders of kernels/")
+    warmup.set_defaults(run=_warmup)
+
     info = commands.add_parser("info", help="show versions, backends, threads, BLAS and cache")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
@@ -86,6 +91,19 @@ def _info(options: argparse.Namespace) -> None:
 
     found = info.collect()
     print(json.dumps(found, indent=2) if options.json else info.as_text(found))
+
+
+def _warmup(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from . import warmup
+
+    began = time.perf_counter()
+    try:
+        count = warmup.warm_up(tuple(options.ops), lambda calls: tqdm(calls, unit="op", disable=None, leave=False))
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(str(error).removeprefix("warmup: ")) from None
+    _say(f"{count} kernels are compiled, each serial and parallel, in {time.perf_counter() - began:.0f} s")
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-_here = threading.local()  # .tape: the tape on which this thread notes its calls, if any
+_here = threading.local()  # .tape, .divert: where this thread's launches go instead of being made, if anywhere
 
 
 class Entry(NamedTuple):
@@ -64,6 +64,16 @@ def record() -> Iterator[Tape]:
         _here.tape = None
 
 
+@contextlib.contextmanager
+def divert(to: Callable[[Callable[..., None], tuple[Any, ...]], None]) -> Iterator[None]:
+    """Within it this thread's launches are not made: `to(kernel, arguments)` is called instead."""
+    _here.divert = to
+    try:
+        yield
+    finally:
+        _here.divert = None
+
+
 def launch(
     name: str,
     kernel: Callable[..., None],
@@ -86,9 +96,13 @@ def launch(
     """
     tape: Tape | None = getattr(_here, "tape", None)
     if tape is None:
-        kernel(*args)
+        (getattr(_here, "divert", None) or _call)(kernel, args)
     else:
         tape.add(Entry(name, kernel, tuple(map(unseal, args)), tuple(map(unseal, outputs)), capturable))
+
+
+def _call(kernel: Callable[..., None], args: tuple[Any, ...]) -> None:
+    kernel(*args)
 
 
 class Sealed(np.ndarray):

@@ -359,3 +359,128 @@ def layouts() -> SearchStrategy[Callable[[Array], Array]]:
     st = _strategies()
     found: SearchStrategy[Callable[[Array], Array]] = st.sampled_from(list(LAYOUTS.values()))
     return found
+
+
+# ---------------------------------------------------------------- an op of one's own
+
+
+def check_op(
+    op: Callable[..., Array],
+    reference: Callable[..., Array],
+    axes: Sequence[str],
+    *,
+    backward: Callable[..., Any] | None = None,
+    kind: str = "elementwise",
+    scale: Callable[..., Array] | None = None,
+    terms: int = 1,
+    dtypes: Sequence[Any] = (np.float32, np.float64),
+    minimum: int = 1,
+    examples: int = 50,
+) -> None:
+    """Raise AssertionError unless an op of one's own computes what its reference computes.
+
+    On arrays of ragged sizes, of every dtype and layout, with NaN and infinity here and there: the
+    result is the reference's within `BOUNDS`, the inputs stay as they were, a second call gives the
+    same bits, and the gradient is that of central differences.
+
+    Parameters
+    ----------
+    op : function of arrays
+        May refuse an array that is not contiguous by a TypeError or ValueError, but not misread it.
+    reference : function of arrays
+        The same in NumPy; it is called with float64.
+    axes : sequence of str
+        A letter for each axis of each argument, ("nk", "km") say; the same letter is the same size.
+    backward : function of dy and the arrays, optional
+        The gradients of sum(dy op(...)) by the arrays: one array, or a tuple of them, None for none.
+    kind, terms
+        As in `assert_agree`.
+    scale : function of float64 arrays, optional
+        What the bound is relative to; the size of the reference's result.
+    dtypes : sequence of dtypes
+    minimum : int
+        The smallest size of an axis.
+    examples : int
+        How many sets of arrays are drawn for each dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.testing import check_op
+    >>> check_op(lambda x: x * x, lambda x: x**2, ["nk"], backward=lambda dy, x: 2 * dy * x)
+    >>> check_op(np.matmul, np.matmul, ["nk", "km"], kind="product", terms=300, scale=lambda x, w: abs(x) @ abs(w))
+    >>> try:
+    ...     check_op(lambda x: np.maximum(x, 0), lambda x: np.where(x < 0, 0, x), ["n"], backward=lambda dy, x: dy)
+    ... except AssertionError as error:
+    ...     print(str(error).partition(":")[0])
+    gradient of argument 0
+    """
+    st = _strategies()
+    from hypothesis import given, settings
+
+    letters = sorted(set("".join(axes)))
+
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None, print_blob=False)
+    @given(st.data())
+    def agrees(data: Any) -> None:
+        size = {letter: data.draw(sizes(minimum, 65), letter) for letter in letters}
+        dtype = data.draw(st.sampled_from([np.dtype(dtype) for dtype in dtypes]), "dtype")
+        arrays = [data.draw(floats(tuple(size[letter] for letter in of), dtype)) for of in axes]
+        layout = data.draw(layouts(), "layout")
+        if data.draw(st.booleans(), "spoilt") and all(array.size for array in arrays):
+            spoilt = data.draw(st.sampled_from(arrays))
+            spoilt.flat[data.draw(st.integers(0, spoilt.size - 1))] = data.draw(
+                st.sampled_from([np.nan, np.inf, -np.inf])
+            )
+        _check_call(op, reference, arrays, layout, kind, scale, terms)
+        if backward is not None and dtype == np.float64 and max(size.values(), default=0) <= 9:
+            _check_gradients(op, reference, backward, arrays)
+
+    agrees()
+
+
+def _check_call(
+    op: Callable[..., Array],
+    reference: Callable[..., Array],
+    arrays: list[Array],
+    layout: Callable[[Array], Array],
+    kind: str,
+    scale: Callable[..., Array] | None,
+    terms: int,
+) -> None:
+    wide = [array.astype(np.float64) for array in arrays]
+    with np.errstate(all="ignore"):
+        expected = np.asarray(reference(*wide))
+        size = None if scale is None else scale(*wide)
+        given = [array.copy() for array in arrays]
+        first, second = op(*given), op(*given)
+    for number, (array, before) in enumerate(zip(given, arrays, strict=True)):
+        assert_same_bits(array, before, name=f"input {number}, which must stay as it was")
+    if first.dtype != arrays[0].dtype:
+        raise AssertionError(f"result: got dtype {first.dtype}, wanted {arrays[0].dtype}")
+    assert_agree(first, expected, kind=kind, scale=size, terms=terms)
+    assert_same_bits(second, first, name="second call")
+    try:
+        with np.errstate(all="ignore"):
+            laid = op(*map(layout, arrays))
+    except (TypeError, ValueError):
+        return  # an array that is not contiguous may be refused
+    assert_agree(laid, expected, kind=kind, scale=size, terms=terms, name="result for another layout")
+
+
+def _check_gradients(
+    op: Callable[..., Array], reference: Callable[..., Array], backward: Callable[..., Any], arrays: list[Array]
+) -> None:
+    if not all(np.isfinite(array).all() for array in arrays):
+        return
+    arrays = [array + 0.1 * np.sign(array) for array in arrays]  # away from 0, where many have a kink
+    dy = normal(reference(*arrays).shape, np.float64, 0)
+    found = backward(dy, *arrays)
+    for number, (gradient, array) in enumerate(
+        zip(found if isinstance(found, tuple) else (found,), arrays, strict=True)
+    ):
+        if gradient is None:
+            continue
+        expected = numerical_gradient(lambda: float((dy * reference(*arrays)).sum()), array, step=1e-5)
+        largest = 1e6 * (1 + np.abs(expected).max(initial=0) + np.abs(array).max(initial=0))
+        assert_agree(gradient, expected, scale=largest, name=f"gradient of argument {number}")

@@ -143,8 +143,18 @@ class Kernel:
     def __call__(self, *args: Any) -> None:
         twin = self.twin(args)
         locked = threads.lock if twin is self.parallel else None
+        if self.within is None and locked is None:  # a `with` of nothing costs a microsecond
+            twin(*args)
+            return
         with self.within or _NOTHING, locked or _NOTHING:
             twin(*args)
+
+    def compile(self, args: tuple[Any, ...]) -> None:
+        """Compile both twins for arguments of these types, or load them."""
+        signature = tuple(map(numba.typeof, args))
+        for twin in (self.serial, self.parallel):
+            if signature not in twin.overloads:
+                twin.compile(signature)
 
     def resolve(self, args: tuple[Any, ...]) -> Callable[..., None]:
         """The compiled entry point for these arguments, past Numba's dispatcher."""

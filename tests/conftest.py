@@ -8,14 +8,28 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fastdl import backend
+
 ROOT = Path(__file__).parents[1]
 
-# The same examples in every run; FASTDL_FUZZ_EXAMPLES=1000 draws so many new ones instead.
+# The same examples in every run; FASTDL_FUZZ_EXAMPLES=1000 draws so many new ones of everything instead.
 SHARED = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 FUZZ = int(os.environ.get("FASTDL_FUZZ_EXAMPLES", "0"))
 settings.register_profile("ci", derandomize=True, max_examples=20, **SHARED)
 settings.register_profile("thorough", max_examples=FUZZ or 1000, **SHARED)
 settings.load_profile("thorough" if FUZZ else "ci")
+
+
+# Without Numba the reference kernels run, and what is about compiled ones has nothing to look at.
+NUMBA = backend.numba_missing() is None
+if not NUMBA:
+    collect_ignore = ["test_ops_processes.py", *(f"kernels/test_{name}.py" for name in ("agreement", "math", "philox"))]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items if not NUMBA else ():
+        if "numba" in getattr(item, "callspec", item).__dict__.get("params", {}).values():
+            item.add_marker(pytest.mark.skip(reason="Numba is missing"))
 
 
 @pytest.fixture(scope="session")

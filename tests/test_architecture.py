@@ -19,7 +19,20 @@ FLOORS = [
     {"nn", "losses", "optim", "regularizers", "course", "testing"},
     {"step", "data", "metrics", "checkpoint", "distributed"},
     {"trainer", "callbacks"},
-    {"cli", "bench", "sklearn", "onnx", "search", "diagnose", "plot", "recipes", "config", "info", "__main__"},
+    {
+        "cli",
+        "bench",
+        "sklearn",
+        "onnx",
+        "search",
+        "diagnose",
+        "plot",
+        "recipes",
+        "config",
+        "info",
+        "warmup",
+        "__main__",
+    },
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 

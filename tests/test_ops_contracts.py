@@ -674,6 +674,27 @@ def test_element_wise_ops_take_any_shape(shape, on):
         assert ops.dropout_mask(shape, rate=0.5).shape == shape
 
 
+@both_backends
+@both_dtypes
+@every_op
+def test_one_row(name, dtype, on):
+    size = (2, 5, 4) if name == "gather" else (1, 5, 4)  # of which it takes one less
+    call = Call(name, dtype, size)
+    call.options |= {"decayed": 3} if "decayed" in call.options else {}
+    with backend.use(on):
+        if name in ("batch_norm", "batch_norm_backward"):
+            with pytest.raises(ValueError, match=f"^{name}: got 1 value a channel, wanted at least 2"):
+                call()
+            return
+        results = call()
+    with backend.use("numpy"):
+        expected = Call(name, dtype, size)
+        expected.options = call.options
+        for n, result in expected().items():
+            kind = "exact" if result.dtype == np.uint8 else "elementwise"
+            assert_agree(results[n], result, kind=kind, scale=10 + 3 * np.abs(result).max(), precision=dtype, name=n)
+
+
 # ---------------------------------------------------------------- threads
 
 

@@ -1,7 +1,9 @@
 """Ops in several processes: after a fork, in a pool, and sharing the folder of compiled kernels."""
 
 import hashlib
+import importlib
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,30 +33,95 @@ def test_pool_after_a_parallel_kernel_gets_the_same_bits(method, run_python):
     assert run_python(POOL.format(method=method)) == "same\n"
 
 
-THREADS = """
+THREADS = f"""
+import sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent / "kernels")!r}]
 import threading
 import numba
 import numpy as np
-from fastdl import ops
+from test_ops_contracts import LARGE, TABLE, Call
 
-x = np.random.default_rng(0).standard_normal((400, 400))
-right = ops.activation(x, "tanh")
-results = []
+def results():
+    return [a.tobytes() for name in TABLE for a in Call(name, np.float32, LARGE)().values()]
+
+right, wrong, start = results(), [], threading.Barrier(8)
 
 def work():
-    results.extend((ops.activation(x, "tanh") == right).all() for _ in range(50))
+    start.wait(100)
+    for _ in range(3):
+        wrong.extend(at for at, (a, b) in enumerate(zip(results(), right, strict=True)) if a != b)
 
-threads = [threading.Thread(target=work) for _ in range(4)]
+threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-print(numba.threading_layer(), len(results), all(results))
+print(numba.threading_layer(), wrong)
 """
 
 
-def test_four_threads_take_turns_on_the_layer_that_two_at_once_would_abort(run_python):
-    assert run_python(THREADS, NUMBA_THREADING_LAYER="workqueue", NUMBA_NUM_THREADS="2") == "workqueue 200 True\n"
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+def test_eight_threads_at_once_get_what_one_gets(layer, run_python):
+    if layer == "tbb":
+        pytest.importorskip("numba.np.ufunc.tbbpool", exc_type=ImportError)
+    environment = {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+    assert run_python(THREADS, **environment) == f"{layer} []\n"
+
+
+THREAD_COUNTS = f"""
+import sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parent / "kernels")!r}]
+import hashlib
+import numpy as np
+from test_ops_contracts import LARGE, TABLE, Call
+
+digest = hashlib.sha256()
+for name in TABLE:
+    for size in (LARGE, (3000, 70, 33)):
+        for a in Call(name, np.float32, size)().values():
+            digest.update(a.tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_any_number_of_threads_gives_the_same_bits(run_python):
+    assert len({run_python(THREAD_COUNTS, NUMBA_NUM_THREADS=count) for count in ("1", "2", "3", "5")}) == 1
+
+
+@pytest.mark.slow
+def test_after_warmup_nothing_is_left_to_compile(start_python, tmp_path):
+    """Of two ops, in a cache of their own; that `calls` chooses every kernel is held by the next test."""
+    cache = {"FASTDL_CACHE_DIR": str(tmp_path / "cache")}
+    warm = "from fastdl.cli import main; main(['warmup', 'norm', 'softmax'])"
+    assert "6 kernels are compiled" in start_python(warm, **cache)()
+    chosen = EVERY_KERNEL.replace("in KERNELS:", "in [k for k in KERNELS if k[0] in ('norm', 'softmax')]:")
+    assert start_python(chosen, **cache)().split()[1] == "0"
+
+
+def test_warmup_chooses_every_kernel():
+    from fastdl import kernels, recorder, warmup
+    from fastdl.kernels._numba import Kernel
+
+    chosen = set()
+    for dtype in ("float32", "float64"):
+        for _, call in warmup.calls(dtype):
+            with recorder.divert(lambda kernel, args: chosen.add((kernel.name, args[-1].dtype.str, dtype))):
+                call()
+    names = set()
+    for path in Path(kernels.__file__).parent.glob("*/cpu.py"):
+        module = importlib.import_module(f"fastdl.kernels.{path.parent.name}.cpu")
+        names |= {k.name for k in vars(module).values() if isinstance(k, Kernel)}
+    for dtype in ("float32", "float64"):
+        assert {name for name, _, of in chosen if of == dtype} == names
+
+
+def test_warmup_of_no_op_is_told(capsys):
+    from fastdl.cli import main
+
+    assert main(["warmup", "softmx"]) == 2
+    assert "no op is named softmx; there are activation, batch_norm" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the cache
@@ -141,6 +208,20 @@ def test_folder_that_others_can_write_to_is_not_used(run_python, tmp_path):
     assert first == "True"  # a file there may be anyone's: unpickling it runs code
     assert len(warned) == 1
     assert "can be written by another user" in warned[0]
+
+
+@pytest.mark.slow
+def test_an_edited_callee_is_not_overlooked(run_python, root, tmp_path):
+    """Of a kernel whose own file did not change."""
+    copy = tmp_path / "copy"
+    for folder in ("fastdl", "kernels"):
+        shutil.copytree(root / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {"FASTDL_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(copy)}
+    code = "import numpy as np; from fastdl import ops; print(ops.matmul(np.eye(2), -np.eye(2), activation='relu').sum())"
+    assert run_python(code, **environment) == "0.0\n"
+    source = copy / "kernels" / "activation" / "cpu.py"
+    source.write_text(source.read_text().replace("return zero if x < zero else x", "return x"))
+    assert run_python(code, **environment) == "-2.0\n"
 
 
 EVERY_KERNEL = f"""

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from fastdl import testing
-from fastdl.testing import LAYOUTS, assert_agree, assert_same_bits
+from fastdl import ops, testing
+from fastdl.testing import LAYOUTS, assert_agree, assert_same_bits, check_op
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -89,3 +89,74 @@ def test_strategies_name_the_extra_that_they_need(monkeypatch):
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(ImportError, match=r"install the extra `test`: pip install 'fastdl-kernels\[test\]'"):
         testing.sizes()
+
+
+# ---------------------------------------------------------------- check_op
+
+
+def test_check_op_passes_what_is_right():
+    check_op(
+        lambda x, w: ops.matmul(x, w),
+        lambda x, w: x @ w,
+        ["nk", "km"],
+        kind="product",
+        terms=70,
+        scale=lambda x, w: abs(x) @ abs(w),
+        backward=lambda dy, x, w: (ops.matmul_backward_input(dy, w), ops.matmul_backward_weights(x, dy)[0]),
+    )
+    check_op(
+        lambda x: ops.activation(x, "silu"),
+        lambda x: x / (1 + np.exp(-x)),
+        ["nk"],
+        scale=lambda x: abs(x),
+        backward=lambda dy, x: ops.activation_backward(dy, "silu", x=x),
+    )
+
+
+def in_place(x):
+    x *= 2
+    return x
+
+
+def forgets_nan(x):
+    return np.nan_to_num(2 * x)
+
+
+def misreads_strides(x):
+    flat = np.lib.stride_tricks.as_strided(x, x.shape, np.empty(x.shape, x.dtype).strides)
+    return 2 * flat
+
+
+STATE = iter(range(10**9))
+
+
+def other_bits(x):
+    return 2 * x * (1 + np.finfo(x.dtype).eps * (next(STATE) % 2))
+
+
+WRONG = {
+    "wrong": (lambda x: 2 * x + 1e-3, "result: "),
+    "off at the end": (lambda x: np.where(np.arange(x.size).reshape(x.shape) == 16, 0, 2 * x), "result: "),
+    "in place": (in_place, "input 0, which must stay as it was: "),
+    "forgets NaN": (forgets_nan, "result: "),
+    "misreads strides": (misreads_strides, "result for another layout: "),
+    "other bits": (other_bits, "second call: "),
+    "float64 result": (lambda x: 2.0 * x.astype(np.float64), "result: got dtype float64, wanted float32"),
+    "float32 result": (lambda x: 2 * x.astype(np.float32), "result: "),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("op, message", WRONG.values(), ids=WRONG)
+def test_check_op_finds_what_is_wrong(op, message):
+    with pytest.raises(AssertionError, match=f"^{message}"):
+        check_op(op, lambda x: 2 * x, ["nk"], examples=200)
+
+
+@pytest.mark.parametrize(
+    "backward", [lambda dy, x, w: (dy * w, dy), lambda dy, x, w: (dy, dy * x), lambda dy, x, w: (dy * w * 1.001, dy * x)]
+)
+def test_check_op_finds_wrong_gradients(backward):
+    with pytest.raises(AssertionError, match="^gradient of argument [01]: "):
+        check_op(lambda x, w: x * w, lambda x, w: x * w, ["n", "n"], backward=backward)
+    check_op(lambda x, w: x * w, lambda x, w: x * w, ["n", "n"], backward=lambda dy, x, w: (dy * w, None))

@@ -1,0 +1,98 @@
+"""All kernels compiled at once, so that nobody waits for them later: `fastdl warmup`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import backend, checks, ops, recorder
+
+Call = Callable[[], object]
+
+
+def calls(dtype: Any) -> Iterator[tuple[str, Call]]:
+    """A call of every op for each kernel that it may choose, under its op's name, on arrays of a few elements."""
+    x, c, labels, one = np.ones((2, 2), dtype), np.ones(2, dtype), np.zeros(2, np.int64), np.ones(1, dtype)
+    image, flat = np.ones((2, 2, 2), dtype), np.ones(2, dtype)
+    row = np.ones((2, 1), dtype)
+    for kernel in ("blas", "loops"):
+        for activation in (None, *ops.EPILOGUES):
+            yield "matmul", lambda a=activation, k=kernel: ops.matmul(x, x, c, activation=a, kernel=k)
+        yield "matmul", lambda k=kernel: ops.matmul_backward_input(x, x, kernel=k)
+        yield "matmul", lambda k=kernel: ops.matmul_backward_weights(x, x, kernel=k)
+    for name in ops.ACTIVATIONS:
+        yield "activation", lambda n=name: ops.activation(x, n)
+        yield "activation", lambda n=name: ops.activation_backward(x, n, x=x, y=x)
+    yield "softmax", lambda: ops.softmax(x)
+    yield "softmax", lambda: ops.softmax_backward(x, x)
+    statistics = ops.BatchStatistics(c, c, c)
+    for of in (x, image):
+        for activation in (None, "relu"):
+            y = of if activation else None
+            yield "batch_norm", lambda of=of, a=activation: ops.batch_norm(of, c, c, activation=a)
+            yield "batch_norm", lambda of=of, a=activation: ops.batch_norm_predict(of, c, c, c, c, activation=a)
+            yield "batch_norm", lambda of=of, y=y: ops.batch_norm_backward(of, of, c, statistics, y=y)
+    yield "batch_norm", lambda: ops.update_averages(flat, flat.copy())
+    yield "dropout", lambda: ops.dropout_mask((2,), rate=0.5)
+    yield "dropout", lambda: ops.dropout(x, rate=0.5)
+    yield "dropout", lambda: ops.dropout(x, rate=0.5, keep_mask=False)
+    yield "dropout", lambda: ops.dropout_backward(x, x.astype(np.uint8), rate=0.5)
+    yield "dropout", lambda: ops.dropout_predict(x, rate=0.5)
+    yield "softmax_cross_entropy", lambda: ops.softmax_cross_entropy(x, labels)
+    yield "softmax_cross_entropy", lambda: ops.softmax_cross_entropy(x, labels, smoothing=0.1)
+    yield "softmax_cross_entropy", lambda: ops.softmax_cross_entropy(x, x)
+    for name in ops.LOSSES:
+        yield "losses", lambda n=name: ops.loss(row, row, n)
+    yield "norm", lambda: ops.global_norm(flat)
+    yield "gather", lambda: ops.gather(x, labels)
+    yield "gather", lambda: ops.gather(labels, labels)  # of targets
+    p, m, v = one.copy(), one.copy(), one.copy()
+    yield "updates", lambda: ops.sgd_update(p, one)
+    yield "updates", lambda: ops.momentum_update(p, one, m)
+    yield "updates", lambda: ops.momentum_update(p, one, m, nesterov=True)
+    yield "updates", lambda: ops.adagrad_update(p, one, m)
+    yield "updates", lambda: ops.rmsprop_update(p, one, m)
+    yield "updates", lambda: ops.adam_update(p, one, m, v)
+
+
+def warm_up(names: tuple[str, ...] = (), progress: Callable[[list[Any]], Any] = list) -> int:
+    """Compile every kernel of these ops, or of all, serial and parallel, for float32 and float64.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Folders of kernels/.
+    progress : function of a list
+        What the calls are taken through, tqdm say.
+
+    Returns
+    -------
+    int
+        How many kernels were compiled, or loaded where they had been before.
+
+    Raises
+    ------
+    ValueError
+        For a name that no op has.
+    RuntimeError
+        Where Numba is missing.
+    """
+    if reason := backend.numba_missing():
+        raise RuntimeError(f"warmup: there is nothing to compile, since Numba cannot be imported ({reason})")
+    all_calls = [(name, call) for dtype in checks.FLOATS for name, call in calls(dtype)]
+    known = {name for name, _ in all_calls}
+    if unknown := set(names) - known:
+        raise ValueError(f"warmup: no op is named {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+    chosen = [call for name, call in all_calls if not names or name in names]
+    compiled: set[tuple[int, tuple[Any, ...]]] = set()
+
+    def compile_both(kernel: Any, args: tuple[Any, ...]) -> None:
+        kernel.compile(args)
+        compiled.add((id(kernel), tuple(getattr(a, "dtype", None) for a in args)))
+
+    for call in progress(chosen):
+        with recorder.divert(compile_both):
+            call()
+    return len(compiled)

@@ -1,0 +1,47 @@
+"""The tables of kernels/README.md are those that the tree and the kept records make."""
+
+import json
+
+from fastdl.bench import report
+
+
+def test_tables_are_up_to_date(root):
+    text = (root / "kernels" / "README.md").read_text()
+    assert report.written(text) == text, "run python -m fastdl.bench.report"
+
+
+def test_catalogue_holds_every_folder(root):
+    folders = {path.parent.name for path in (root / "kernels").glob("*/__init__.py")}
+    rows = [line for line in report.catalogue().splitlines() if line.startswith("| [")]
+    assert {row[3 : row.index("]")] for row in rows} == folders
+    for folder in folders:
+        for file in ("README.md", "reference.py", "cpu.py"):
+            assert (root / "kernels" / folder / file).is_file(), f"{folder} lacks {file}"
+
+
+def test_figures_are_those_of_the_records():
+    kept = report.records()
+    assert kept
+    table = report.figures()
+    for record in kept:
+        for row in record["rows"]:
+            assert f"| {row['op']} {row['variant']}".rstrip() in table
+            ratio = row["peers"].get("torch")
+            if isinstance(ratio, float):
+                assert f"{ratio:.1f} x, {row['percent_of_floor']:.0f} %" in table
+
+
+def test_a_run_is_kept_without_its_samples(tmp_path):
+    full = {
+        "benchmarks": [{"fullname": "bench/bench_norm.py::bench_norm[5]", "extra_info": {"op": "n"}, "stats": [1, 2]}],
+        "commit_info": {"id": "abc"},
+        "datetime": "2026-01-02T03:04:05",
+        "machine_info": {"fastdl": {"processor": "p"}, "cpu": {}},
+    }
+    kept = report.keep(json.loads(json.dumps(full)))
+    assert kept == {
+        "commit": "abc",
+        "date": "2026-01-02",
+        "machine": {"processor": "p"},
+        "rows": [{"folder": "norm", "op": "n"}],
+    }
