@@ -5,6 +5,7 @@ An error says which op and argument, what it got, what it wanted, and what to do
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from .recorder import Sealed, recording, unseal
 from .typing import Array
 
+# NumPy's own function, past the dispatch to other libraries' arrays, which costs as much again.
+_share_memory = getattr(np.may_share_memory, "__wrapped__", np.may_share_memory)
 FLOATS = FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -112,22 +115,28 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
 
     `out` may be, exactly, the array that is read as `same`: the op can work in place.
     """
-    given = [(name, unseal(value)) for name, value in writes.items() if value is not None]
-    if not given:
+    names = [name for name, value in writes.items() if value is not None]
+    if not names:
         return  # all outputs are new
-    others = [(name, unseal(value)) for name, value in reads.items() if value is not None]
-    while given:
-        name, written = given.pop()
-        for other, value in (*given, *others):
-            # Bounds decide, and exactly so, since both are contiguous.
-            if np.may_share_memory(written, value):
-                if name == "out" and other == same and _is_same(written, value):
-                    continue
-                raise ValueError(f"{op}: {name} overlaps {other}; give each memory of its own")
+    arrays = [unseal(value) for value in writes.values() if value is not None]
+    count = len(arrays)
+    arrays += [unseal(value) for value in reads.values() if value is not None]
+    for at in range(count):
+        # Bounds decide, and exactly so, since all are contiguous.
+        if any(map(_share_memory, itertools.repeat(arrays[at]), arrays[at + 1 :])):
+            names += [name for name, value in reads.items() if value is not None]
+            _name_overlap(op, names, arrays, at, same)
 
 
-def _is_same(a: Array, b: Array) -> bool:
-    return bool(a.__array_interface__["data"] == b.__array_interface__["data"] and a.nbytes == b.nbytes)
+def _name_overlap(op: str, names: list[str], arrays: list[Array], at: int, same: str | None) -> None:
+    """Raise for what array number `at` shares memory with, unless it is `out` in the place of `same`."""
+    for name, array in zip(names[at + 1 :], arrays[at + 1 :], strict=True):
+        if not _share_memory(arrays[at], array):
+            continue
+        where = arrays[at].__array_interface__["data"], arrays[at].nbytes
+        if names[at] == "out" and name == same and where == (array.__array_interface__["data"], array.nbytes):
+            continue
+        raise ValueError(f"{op}: {names[at]} overlaps {name}; give each memory of its own")
 
 
 def read_anew(op: str, name: str, given: Array | None, what: str) -> None:

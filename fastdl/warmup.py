@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,42 +20,42 @@ def calls(dtype: Any) -> Iterator[tuple[str, Call]]:
     row = np.ones((2, 1), dtype)
     for kernel in ("blas", "loops"):
         for activation in (None, *ops.EPILOGUES):
-            yield "matmul", lambda a=activation, k=kernel: ops.matmul(x, x, c, activation=a, kernel=k)
-        yield "matmul", lambda k=kernel: ops.matmul_backward_input(x, x, kernel=k)
-        yield "matmul", lambda k=kernel: ops.matmul_backward_weights(x, x, kernel=k)
+            yield "matmul", partial(ops.matmul, x, x, c, activation=activation, kernel=kernel)
+        yield "matmul", partial(ops.matmul_backward_input, x, x, kernel=kernel)
+        yield "matmul", partial(ops.matmul_backward_weights, x, x, kernel=kernel)
     for name in ops.ACTIVATIONS:
-        yield "activation", lambda n=name: ops.activation(x, n)
-        yield "activation", lambda n=name: ops.activation_backward(x, n, x=x, y=x)
-    yield "softmax", lambda: ops.softmax(x)
-    yield "softmax", lambda: ops.softmax_backward(x, x)
+        yield "activation", partial(ops.activation, x, name)
+        yield "activation", partial(ops.activation_backward, x, name, x=x, y=x)
+    yield "softmax", partial(ops.softmax, x)
+    yield "softmax", partial(ops.softmax_backward, x, x)
     statistics = ops.BatchStatistics(c, c, c)
     for of in (x, image):
         for activation in (None, "relu"):
             y = of if activation else None
-            yield "batch_norm", lambda of=of, a=activation: ops.batch_norm(of, c, c, activation=a)
-            yield "batch_norm", lambda of=of, a=activation: ops.batch_norm_predict(of, c, c, c, c, activation=a)
-            yield "batch_norm", lambda of=of, y=y: ops.batch_norm_backward(of, of, c, statistics, y=y)
-    yield "batch_norm", lambda: ops.update_averages(flat, flat.copy())
-    yield "dropout", lambda: ops.dropout_mask((2,), rate=0.5)
-    yield "dropout", lambda: ops.dropout(x, rate=0.5)
-    yield "dropout", lambda: ops.dropout(x, rate=0.5, keep_mask=False)
-    yield "dropout", lambda: ops.dropout_backward(x, x.astype(np.uint8), rate=0.5)
-    yield "dropout", lambda: ops.dropout_predict(x, rate=0.5)
-    yield "softmax_cross_entropy", lambda: ops.softmax_cross_entropy(x, labels)
-    yield "softmax_cross_entropy", lambda: ops.softmax_cross_entropy(x, labels, smoothing=0.1)
-    yield "softmax_cross_entropy", lambda: ops.softmax_cross_entropy(x, x)
+            yield "batch_norm", partial(ops.batch_norm, of, c, c, activation=activation)
+            yield "batch_norm", partial(ops.batch_norm_predict, of, c, c, c, c, activation=activation)
+            yield "batch_norm", partial(ops.batch_norm_backward, of, of, c, statistics, y=y)
+    yield "batch_norm", partial(ops.update_averages, flat, flat.copy())
+    yield "dropout", partial(ops.dropout_mask, (2,), rate=0.5)
+    yield "dropout", partial(ops.dropout, x, rate=0.5)
+    yield "dropout", partial(ops.dropout, x, rate=0.5, keep_mask=False)
+    yield "dropout", partial(ops.dropout_backward, x, x.astype(np.uint8), rate=0.5)
+    yield "dropout", partial(ops.dropout_predict, x, rate=0.5)
+    yield "softmax_cross_entropy", partial(ops.softmax_cross_entropy, x, labels)
+    yield "softmax_cross_entropy", partial(ops.softmax_cross_entropy, x, labels, smoothing=0.1)
+    yield "softmax_cross_entropy", partial(ops.softmax_cross_entropy, x, x)
     for name in ops.LOSSES:
-        yield "losses", lambda n=name: ops.loss(row, row, n)
-    yield "norm", lambda: ops.global_norm(flat)
-    yield "gather", lambda: ops.gather(x, labels)
-    yield "gather", lambda: ops.gather(labels, labels)  # of targets
+        yield "losses", partial(ops.loss, row, row, name)
+    yield "norm", partial(ops.global_norm, flat)
+    yield "gather", partial(ops.gather, x, labels)
+    yield "gather", partial(ops.gather, labels, labels)  # of targets
     p, m, v = one.copy(), one.copy(), one.copy()
-    yield "updates", lambda: ops.sgd_update(p, one)
-    yield "updates", lambda: ops.momentum_update(p, one, m)
-    yield "updates", lambda: ops.momentum_update(p, one, m, nesterov=True)
-    yield "updates", lambda: ops.adagrad_update(p, one, m)
-    yield "updates", lambda: ops.rmsprop_update(p, one, m)
-    yield "updates", lambda: ops.adam_update(p, one, m, v)
+    yield "updates", partial(ops.sgd_update, p, one)
+    yield "updates", partial(ops.momentum_update, p, one, m)
+    yield "updates", partial(ops.momentum_update, p, one, m, nesterov=True)
+    yield "updates", partial(ops.adagrad_update, p, one, m)
+    yield "updates", partial(ops.rmsprop_update, p, one, m)
+    yield "updates", partial(ops.adam_update, p, one, m, v)
 
 
 def warm_up(names: tuple[str, ...] = (), progress: Callable[[list[Any]], Any] = list) -> int:

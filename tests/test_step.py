@@ -171,6 +171,7 @@ def test_a_child_of_fork_goes_on_by_itself():
     for each in (step, same):
         each.bind(x, y)
         each.run(0, 256)
+    assert state(step) == state(same)
     expected = same.run(100, 256)
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()

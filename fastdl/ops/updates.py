@@ -15,6 +15,9 @@ from ..recorder import launch
 from ..typing import Array
 
 Scalars = tuple[float, ...]
+COUNTS = {"sgd_update": 4, "momentum_update": 6, "adagrad_update": 5, "rmsprop_update": 8, "adam_update": 12}
+"""How many scalars each update reads."""
+
 _ONE = np.ones(1)  # stands for "no clipping"; never written
 
 
@@ -70,7 +73,7 @@ def sgd_update(
     >>> ops.sgd_update(np.array([1.0]), np.array([2.0]), lr=0.1)
     array([0.8])
     """
-    numbers = sgd_scalars(lr, weight_decay, l1, decoupled)
+    numbers = None if scalars is not None else sgd_scalars(lr, weight_decay, l1, decoupled)
     return _update("sgd_update", "sgd", params, grads, {}, decayed, clip, scalars, numbers, status)
 
 
@@ -137,7 +140,7 @@ def momentum_update(
     >>> ops.momentum_update(p, np.array([2.0]), m, lr=0.1, momentum=0.5), m
     (array([0.75]), array([2.5]))
     """
-    numbers = momentum_scalars(lr, momentum, dampening, weight_decay, l1, decoupled)
+    numbers = None if scalars is not None else momentum_scalars(lr, momentum, dampening, weight_decay, l1, decoupled)
     kernel = "nesterov" if nesterov else "momentum"
     return _update("momentum_update", kernel, params, grads, {"m": m}, decayed, clip, scalars, numbers, status)
 
@@ -191,7 +194,7 @@ def adagrad_update(
     >>> ops.adagrad_update(np.ones(1), np.array([3.0]), np.array([16.0]), lr=0.5)
     array([0.7])
     """
-    numbers = adagrad_scalars(lr, eps, weight_decay, l1, decoupled)
+    numbers = None if scalars is not None else adagrad_scalars(lr, eps, weight_decay, l1, decoupled)
     return _update("adagrad_update", "adagrad", params, grads, {"m": m}, decayed, clip, scalars, numbers, status)
 
 
@@ -256,7 +259,7 @@ def rmsprop_update(
     >>> ops.rmsprop_update(np.ones(1), np.array([2.0]), np.array([0.0]), lr=0.1, beta=0.75).round(6)
     array([0.8])
     """
-    numbers = rmsprop_scalars(lr, beta, eps, eps_inside, weight_decay, l1, decoupled)
+    numbers = None if scalars is not None else rmsprop_scalars(lr, beta, eps, eps_inside, weight_decay, l1, decoupled)
     return _update("rmsprop_update", "rmsprop", params, grads, {"m": m}, decayed, clip, scalars, numbers, status)
 
 
@@ -340,7 +343,9 @@ def adam_update(
     >>> ops.adam_update(p, g, m, v, step=1, lr=0.1).round(6)
     array([0.9])
     """
-    numbers = adam_scalars(step, lr, betas, eps, eps_inside, weight_decay, l1, decoupled)
+    numbers = (
+        None if scalars is not None else adam_scalars(step, lr, betas, eps, eps_inside, weight_decay, l1, decoupled)
+    )
     return _update("adam_update", "adam", params, grads, {"m": m, "v": v}, decayed, clip, scalars, numbers, status)
 
 
@@ -363,16 +368,16 @@ def _update(
     decayed: int | None,
     clip: Array | None,
     scalars: Array | None,
-    numbers: Scalars,
+    numbers: Scalars | None,
     status: Array | None,
 ) -> Array:
     checks.read_anew(op, "scalars", scalars, "learning rate and all other numbers stand")
     grads = checks.array(op, "grads", grads, "n")
     own = {"params": params, **moments}
     own = {name: checks.changed(op, name, value, grads.shape, grads.dtype) for name, value in own.items()}
-    if scalars is None:
+    if numbers is not None:
         scalars = np.array(numbers)
-    scalars = checks.array(op, "scalars", scalars, "s", np.float64, size=len(numbers))
+    scalars = checks.array(op, "scalars", scalars, "s", np.float64, size=COUNTS[op])
     clip = _ONE if clip is None else checks.array(op, "clip", clip, "f", np.float64, size=1)
     decayed = grads.size if decayed is None else decayed
     checks.share(op, "decayed", decayed, grads.size)
