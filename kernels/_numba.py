@@ -8,16 +8,24 @@ depend on the shape alone, so the result has the same bits for every number of t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import secrets
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numba
 from numba import njit
+from numba.core.bytecode import FunctionIdentity
 
 from . import _pieces
 from ._cache import KernelCache
+
+# Numba names machine code by module, function, types and a number that counts from 1 in every process.
+# What one factory makes differs by that number alone. So of two kernels in the cache that two
+# processes compiled, one could run in the place of the other: hence a number of our own to begin with.
+FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
 
 # nnan and ninf are left out: with them LLVM may assume that no NaN or infinity exists, and
 # `isnan` counts none. So is nsz: with it the sign of a zero depends on what LLVM inlines, and the

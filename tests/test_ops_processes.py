@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fastdl import ops
+
 POOL = """
 import multiprocessing
 import numpy as np
@@ -158,6 +160,34 @@ def test_cold_processes_share_a_folder_that_others_cannot_write_to(start_python,
     assert len(kept(cache)) == len(list(cache.glob("*/*"))) == 4  # nothing half-written beside them
     assert all(path.parent.stat().st_mode & 0o777 == 0o700 for path in kept(cache))
     assert start_python(FOUR, FASTDL_CACHE_DIR=str(cache))() == LOADED
+
+
+# Applies some activations at the end of a product and by themselves, and says which come out wrong.
+FAMILY = """
+import numpy as np
+from fastdl import backend, ops
+
+x = np.linspace(-3, 3, 300 * 600, dtype=np.float32).reshape(300, 600)
+wrong = []
+for name in {names}:
+    calls = [lambda: ops.activation(x, name), lambda: ops.activation_backward(x, name, x=x, y=x)]
+    calls += [lambda: ops.matmul(x, x.T.copy(), activation=name)] if name in ops.EPILOGUES else []
+    for call in calls:
+        found = call()
+        with backend.use("numpy"):
+            wrong += [] if np.allclose(found, call(), rtol=1e-3, atol=1e-2) else [name]
+print(wrong)
+"""
+
+
+@pytest.mark.slow
+def test_kernels_that_different_processes_compiled_are_not_taken_for_each_other(start_python, tmp_path):
+    """All of them come from three factories, and every process compiles another one first."""
+    cache = {"FASTDL_CACHE_DIR": str(tmp_path / "cache")}
+    for pair in zip(ops.ACTIVATIONS[::2], ops.ACTIVATIONS[1::2], strict=True):
+        both = [start_python(FAMILY.format(names=[name]), **cache) for name in pair]
+        assert [finish() for finish in both] == ["[]\n"] * 2
+    assert start_python(FAMILY.format(names=ops.ACTIVATIONS), **cache)() == "[]\n"
 
 
 @pytest.mark.slow
