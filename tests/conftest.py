@@ -28,7 +28,8 @@ if not NUMBA:
 
 def pytest_collection_modifyitems(items):
     for item in items if not NUMBA else ():
-        if "numba" in getattr(item, "callspec", item).__dict__.get("params", {}).values():
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if item.get_closest_marker("numba") or any(isinstance(p, str) and p == "numba" for p in parameters):
             item.add_marker(pytest.mark.skip(reason="Numba is missing"))
 
 

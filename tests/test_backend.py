@@ -13,6 +13,7 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.numba
 def test_use_holds_within_its_block_and_its_thread():
     assert backend.active() == "numba"
     with backend.use("numpy"):
@@ -50,6 +51,7 @@ def test_without_numba_a_network_trains():
     assert found.stdout.strip() == "True", found.stderr
 
 
+@pytest.mark.numba
 def test_without_scipys_blas_the_loops_take_its_place():
     code = (
         "import sys; sys.modules['scipy.linalg.cython_blas'] = None; sys.modules['scipy'] = None\n"
@@ -63,6 +65,7 @@ def test_without_scipys_blas_the_loops_take_its_place():
     assert found.stdout.strip() == "True True", found.stderr
 
 
+@pytest.mark.numba
 def test_training_on_the_reference_agrees_with_numba():
     from fastdl import losses, nn, optim
     from fastdl.step import TrainStep

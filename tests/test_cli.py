@@ -90,6 +90,7 @@ def test_a_full_disk_is_one_line():
     assert done.stderr.splitlines()[0] == "fastdl info: [Errno 28] No space left on device"
 
 
+@pytest.mark.numba
 def test_output_is_in_order_where_there_is_no_terminal(tmp_path):
     command = [sys.executable, "-m", "fastdl", "train", "--epochs", "1", "--batch-size", "1257"]
     done = subprocess.run(
@@ -109,6 +110,7 @@ def test_a_failed_start_leaves_no_folder(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.numba
 def test_info_is_for_people_and_as_json(capsys):
     assert main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -107,6 +107,7 @@ def test_a_batch_whose_second_part_was_bad_is_given_again():
         assert step.weights.flat.tobytes() == same.weights.flat.tobytes()
 
 
+@pytest.mark.numba
 def test_twenty_thousand_replayed_steps_keep_and_take_no_memory():
     x, y = data()
     step = deep()

@@ -94,6 +94,7 @@ def test_infinite_element_makes_its_column_nan_and_no_other(rows, on):
     assert (np.isnan(statistics.variance) == spoilt).all()
 
 
+@pytest.mark.numba
 def test_infinite_gamma_gives_what_it_gives_in_numpy():
     x, gamma = np.array([[1.0], [3.0]]), np.array([np.inf])
     results = []
