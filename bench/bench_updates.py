@@ -46,5 +46,5 @@ def bench_adam(compare_op, shape, part):
         ops.adam_update(params, grads, m, v, scalars=scalars, status=status)
 
     cost = Cost(read=4 * params.nbytes, written=3 * params.nbytes)
-    results = None if penalties else [params]
+    results = None if penalties else [params, m, v]
     compare_op(f"adam update {part}".rstrip(), shape, cost, call, results, part)

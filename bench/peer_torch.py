@@ -84,7 +84,9 @@ def adam(tensors: int) -> Callable[[shapes.Update], Call]:
             return tuple(params)
 
         def results() -> tuple[Any, ...]:
-            return (torch.cat([param.detach() for param in call()]),)
+            call()
+            moments = ([optimizer.state[param][name] for param in params] for name in ("exp_avg", "exp_avg_sq"))
+            return torch.cat([param.detach() for param in params]), *map(torch.cat, moments)
 
         return checked_once(results, call)
 

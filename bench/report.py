@@ -16,6 +16,7 @@ from typing import Any
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 RESULTS = Path(__file__).resolve().parent / "results"
 README = KERNELS / "README.md"
+DTYPES = {"gather": "any number of 8 to 64 bits but float16", "philox": "32-bit words"}  # others: float32, float64
 BACKENDS = {"NumPy": "reference.py", "Numba": "cpu.py", "CUDA": "cuda.cu"}
 
 
@@ -53,7 +54,13 @@ def catalogue() -> str:
         what = (ast.get_docstring(ast.parse(reference.read_text())) or "").split("\n\n")[0].replace("\n", " ")
         there = ("yes" if (folder / file).exists() else "not yet" for file in BACKENDS.values())
         names = ", ".join(f"`{name}`" for name in functions(reference))
-        cells = [f"[{folder.name}]({folder.name}/README.md)", what, names, *there, "float32, float64"]
+        cells = [
+            f"[{folder.name}]({folder.name}/README.md)",
+            what,
+            names,
+            *there,
+            DTYPES.get(folder.name, "float32, float64"),
+        ]
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 

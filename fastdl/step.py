@@ -22,6 +22,49 @@ AVERAGES_DECAY = 0.9
 _INTEGERS = struct.Struct("5q")
 
 
+def check_rows(
+    model: Layer,
+    loss: Loss,
+    x: Array,
+    target: Array,
+    *,
+    row: tuple[int, ...] | None = None,
+    names: tuple[str, str] = ("x", "target"),
+) -> None:
+    """Raise unless these are rows and targets that the model and the loss can take.
+
+    `row` is the shape that rows must have, where it is known; `names` are those that errors give.
+    """
+    for name, value in zip(names, (x, target), strict=True):
+        if not backend.is_array(value):
+            raise TypeError(
+                f"training: {name} must be a numpy.ndarray, got {type(value).__qualname__}; pass np.asarray({name})"
+            )
+        if value.ndim == 0 or len(value) == 0:
+            raise ValueError(f"training: {name} has shape {value.shape}, wanted at least one row")
+    x_name, target_name = names
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"training: {x_name} must hold real numbers, got {x.dtype}; pass {x_name}.astype(np.float32)")
+    row = x.shape[1:] if row is None else row
+    target_row, target_dtype = loss.target(model.output_shape(row))
+    if target.ndim == 2 and not target_row:
+        raise ValueError(
+            f"training: {target_name} has shape {target.shape}, wanted the number of a class for each row; of one-hot "
+            f"rows pass {target_name}.argmax(axis=1), of a column {target_name}[:, 0]"
+        )
+    wanted = (len(x), *row), (len(x), *target_row)
+    if x.shape != wanted[0] or target.shape != wanted[1]:
+        raise ValueError(
+            f"training: {x_name} has shape {x.shape} and {target_name} {target.shape}, "
+            f"wanted {wanted[0]} and {wanted[1]}"
+        )
+    if np.dtype(target_dtype).kind == "i" and target.dtype.kind not in "iu":
+        raise TypeError(
+            f"training: {target_name} must hold integers, numbers of classes, got {target.dtype}; "
+            f"pass {target_name}.astype(np.int64)"
+        )
+
+
 class TrainStep:
     """Forward, loss, backward and update of a batch, as a list of kernel calls.
 
@@ -200,30 +243,10 @@ class TrainStep:
 
     def _check(self, x: Array, target: Array) -> Workspace:
         """Raise for rows that do not fit the model or each other; make the weights if there are none."""
-        for name, value in (("x", x), ("target", target)):
-            if not backend.is_array(value):
-                raise TypeError(
-                    f"TrainStep: {name} must be a numpy.ndarray, got {type(value).__qualname__}; "
-                    f"pass np.asarray({name})"
-                )
-            if value.ndim == 0 or len(value) == 0:
-                raise ValueError(f"TrainStep: {name} has shape {value.shape}, wanted at least one row")
-        if x.dtype.kind not in "fiub":
-            raise TypeError(f"TrainStep: x must hold real numbers, got {x.dtype}; pass x.astype(np.float32)")
-        row = self.workspace.weights.input_shape if self.workspace else x.shape[1:]
-        target_row, target_dtype = self._loss.target(self._model.output_shape(row))
-        shapes = (len(x), *row), (len(x), *target_row)
-        if x.shape != shapes[0] or target.shape != shapes[1]:
-            raise ValueError(
-                f"TrainStep: x has shape {x.shape} and target {target.shape}, wanted {shapes[0]} and {shapes[1]}"
-            )
-        if np.dtype(target_dtype).kind == "i" and target.dtype.kind not in "iu":
-            raise TypeError(
-                f"TrainStep: target must hold integers, numbers of classes, got {target.dtype}; "
-                "pass target.astype(np.int64)"
-            )
+        row = self.workspace.weights.input_shape if self.workspace else None
+        check_rows(self._model, self._loss, x, target, row=row)
         if self.workspace is None:
-            self._build(Weights(self._model, row, dtype=self.dtype, seed=self.seed))
+            self._build(Weights(self._model, x.shape[1:], dtype=self.dtype, seed=self.seed))
         assert self.workspace is not None
         return self.workspace
 

@@ -22,7 +22,7 @@ from .files import write_atomic
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
 from .optim import Optimizer
-from .step import TrainStep
+from .step import TrainStep, check_rows
 from .typing import Array
 
 PREDICT_ROWS = 256  # at a time: their activations stay in the cache
@@ -180,9 +180,9 @@ class Trainer:
         """
         if epochs < 1 or batch_size < 1:
             raise ValueError(f"fit: got epochs={epochs} and batch_size={batch_size}, wanted at least 1 of each")
-        self._check("x", "y", x, y)
+        self._check(x, y)
         if validation is not None:
-            self._check("validation[0]", "validation[1]", *validation, row=x.shape[1:])
+            self._check(*validation, ("validation[0]", "validation[1]"), x.shape[1:])
         n, batch_size = len(x), min(batch_size, len(x))
         step = self._step(batch_size, x.shape[1:])
         step.bind(x, y)
@@ -236,27 +236,10 @@ class Trainer:
                     history.interrupted = True
                     return
 
-    def _check(self, x_name: str, y_name: str, x: Array, y: Array, row: tuple[int, ...] | None = None) -> None:
-        """Raise unless these are rows and targets that the model and the loss can take."""
-        for name, value in ((x_name, x), (y_name, y)):
-            if not backend.is_array(value):
-                raise TypeError(
-                    f"Trainer: {name} must be a numpy.ndarray, got {type(value).__qualname__}; pass np.asarray(...)"
-                )
-        if x.ndim == 0 or len(x) == 0:
-            raise ValueError(f"Trainer: {x_name} has shape {x.shape}, wanted at least one row")
-        wanted = self._weights.input_shape if self._weights else x.shape[1:] if row is None else row
-        target = self._loss.target(self._model.output_shape(wanted))[0]
-        if y.ndim == 2 and not target:
-            raise ValueError(
-                f"Trainer: {y_name} has shape {y.shape}, wanted the number of a class for each row; of one-hot rows "
-                f"pass {y_name}.argmax(axis=1), of a column {y_name}[:, 0]"
-            )
-        if x.shape[1:] != wanted or y.shape != (len(x), *target):
-            raise ValueError(
-                f"Trainer: {x_name} has shape {x.shape} and {y_name} {y.shape}, wanted {(len(x), *wanted)} and "
-                f"{(len(x), *target)}"
-            )
+    def _check(
+        self, x: Array, y: Array, names: tuple[str, str] = ("x", "y"), row: tuple[int, ...] | None = None
+    ) -> None:
+        check_rows(self._model, self._loss, x, y, row=self._weights.input_shape if self._weights else row, names=names)
 
     def _step(self, batch_size: int, row: tuple[int, ...]) -> TrainStep:
         """The step for batches of this size; a new one goes on where the last one was."""
@@ -306,7 +289,7 @@ class Trainer:
 
     def evaluate(self, x: Array, y: Array) -> dict[str, float]:
         """Loss and accuracy on rows, with dropout off and running averages in batch norm."""
-        self._check("x", "y", x, y)
+        self._check(x, y)
         outputs = self.predict(x)
         return {"loss": self._loss.value(outputs, y), "accuracy": metrics.accuracy(outputs, y)}
 

@@ -57,6 +57,15 @@ def clear(x):
         x[j] = 0
 
 
+@chunk(reassociate=True)
+def dot(a, b):
+    """The sum of products of two spans."""
+    total = a.dtype.type(0)
+    for k in range(a.size):
+        total += a[k] * b[k]
+    return total
+
+
 @inline
 def unchanged(x, slope, zero):
     """The activation that does nothing."""
@@ -159,20 +168,23 @@ class Kernel:
 
     def compile(self, args: tuple[Any, ...]) -> None:
         """Compile both twins for arguments of these types, or load them."""
-        signature = tuple(map(numba.typeof, args))
         for twin in (self.serial, self.parallel):
-            if signature not in twin.overloads:
-                twin.compile(signature)
+            _compiled(twin, args)
 
     def resolve(self, args: tuple[Any, ...]) -> Callable[..., None]:
         """The compiled entry point for these arguments, past Numba's dispatcher."""
         twin = self.twin(args)
         if twin is self.parallel and threads.lock:
             return self
-        signature = tuple(numba.typeof(a) for a in args)
-        if signature not in twin.overloads:
-            twin.compile(signature)
-        return twin.overloads[signature].entry_point
+        return _compiled(twin, args).entry_point  # type: ignore[no-any-return]
+
+
+def _compiled(twin: Any, args: tuple[Any, ...]) -> Any:
+    """What a twin was compiled to for arguments of exactly these types; compiled now if it was not yet."""
+    signature = tuple(map(numba.typeof, args))
+    if signature not in twin.overloads:
+        twin.compile(signature)
+    return twin.overloads[signature]
 
 
 def last_size(*args: Any) -> int:

@@ -21,6 +21,10 @@ LAYERS = {
     "leaky relu": lambda: [nn.Linear(4), nn.LeakyReLU(0.2), nn.Linear(3)],
     "sigmoid": lambda: [nn.Linear(4), nn.Sigmoid(), nn.Linear(3)],
     "tanh": lambda: [nn.Linear(4), nn.Tanh(), nn.Linear(3)],
+    "elu": lambda: [nn.Linear(4), nn.ELU(0.7), nn.Linear(3)],
+    "gelu": lambda: [nn.Linear(4), nn.GELU(), nn.Linear(3)],
+    "silu": lambda: [nn.Linear(4), nn.SiLU(), nn.Linear(3)],
+    "softplus": lambda: [nn.Linear(4), nn.Softplus(), nn.Linear(3)],
     "dropout": lambda: [nn.Linear(4), nn.Dropout(0.4), nn.Linear(3)],
     "dropout of the input": lambda: [nn.Dropout(0.4), nn.Linear(3)],
     "one batch norm at two places": lambda: (
@@ -136,6 +140,12 @@ def test_a_buffer_has_one_shape():
 def test_a_linear_layer_without_outputs_is_refused():
     with pytest.raises(ValueError, match="Linear: outputs is 0, wanted an integer of at least 1"):
         nn.Linear(0)
+
+
+@pytest.mark.parametrize("name", ["gelu", "swish"])
+def test_a_linear_layer_refuses_activations_whose_gradient_it_could_not_give(name):
+    with pytest.raises(ValueError, match=f"Linear: activation is '{name}', wanted one of 'relu'"):
+        nn.Linear(3, activation=name)
 
 
 def test_two_threads_with_a_workspace_each_share_one_model():

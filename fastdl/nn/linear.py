@@ -12,6 +12,8 @@ from ..typing import Array, Shape
 from .frame import Frame
 from .layer import Layer, Param, features
 
+ACTIVATIONS = tuple(name for name in ops.EPILOGUES if name not in ops.FROM_INPUT)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Linear(Layer):
@@ -45,6 +47,11 @@ class Linear(Layer):
     def __post_init__(self) -> None:
         if not isinstance(self.outputs, (int, np.integer)) or self.outputs < 1:
             raise ValueError(f"Linear: outputs is {self.outputs!r}, wanted an integer of at least 1")
+        if self.activation is not None and self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"Linear: activation is {self.activation!r}, wanted one of {', '.join(map(repr, ACTIVATIONS))}, whose "
+                "gradient the output tells; use a layer of its own for others, nn.GELU() say"
+            )
 
     def params(self, shape: Shape) -> dict[str, Param]:
         weight = Param((features(self, shape, self.inputs), self.outputs), self.start, decay=True)

@@ -276,7 +276,7 @@ def _enough(op: str, x: Array) -> None:
 
 def _flat(x: Array) -> Array:
     """(n, c) as it is, images as (n, c, pixels)."""
-    return x if x.ndim == 2 else x.reshape(*x.shape[:2], -1)
+    return x if x.ndim == 2 else x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
 def _kernel(name: str, x: Array, activation: str | None) -> backend.Kernel:

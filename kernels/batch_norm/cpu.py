@@ -144,7 +144,7 @@ def _forward_rows(name, affine):
     @kernel(name=name, threshold=PARALLEL)
     def forward(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y):
         rows, columns = x.shape
-        parts = blocks_of_rows(x.shape[0], x.shape[1])
+        parts = blocks_of_rows(rows, columns)
         _sample_mean(x, terms[0])
         for part in prange(parts):
             lo, hi = cut(rows, parts, part, 4)
@@ -227,7 +227,7 @@ _add_up_relu, _combine_relu = _gradients_of_rows(_where_positive)
 @kernel(threshold=PARALLEL)
 def backward(dy, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
     rows, columns = x.shape
-    parts = blocks_of_rows(x.shape[0], x.shape[1])
+    parts = blocks_of_rows(rows, columns)
     for part in prange(parts):
         lo, hi = cut(rows, parts, part, 4)
         _add_up(dy[lo:hi], dy[lo:hi], x[lo:hi], mean, sums[part, 0], sums[part, 1])
@@ -241,7 +241,7 @@ def backward(dy, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta
 @kernel(threshold=PARALLEL)
 def backward_relu(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
     rows, columns = x.shape
-    parts = blocks_of_rows(x.shape[0], x.shape[1])
+    parts = blocks_of_rows(rows, columns)
     for part in prange(parts):
         lo, hi = cut(rows, parts, part, 4)
         _add_up_relu(dy[lo:hi], y[lo:hi], x[lo:hi], mean, sums[part, 0], sums[part, 1])
@@ -266,23 +266,22 @@ def _sums_of_block(a, shift):
 
 
 @chunk
-def _channel_sums(x, lo, hi, sums, terms):
-    """For channels lo to hi: terms[0] = a shift near the mean, sums = of x - shift and of its square."""
+def _channel_sums(x, j, sums, terms):
+    """For channel j: terms[0] = a shift near the mean, sums = of x - shift and of its square."""
     images, _, pixels = x.shape
     size = images * pixels
     sample = min(size, SAMPLE)
-    for j in range(lo, hi):
-        shift = x.dtype.type(0)
-        for k in range(sample):
-            at = k * size // sample
-            shift += x[at // pixels, j, at % pixels] * x.dtype.type(1 / sample)
-        total, squares = 0.0, 0.0
-        for i in range(images):
-            for k in range(0, pixels, SPAN):
-                t, s = _sums_of_block(x[i, j, k : min(pixels, k + SPAN)], shift)
-                total += t
-                squares += s
-        terms[0, j], sums[0, 0, j], sums[0, 1, j] = shift, total, squares
+    shift = x.dtype.type(0)
+    for k in range(sample):
+        at = k * size // sample
+        shift += x[at // pixels, j, at % pixels] * x.dtype.type(1 / sample)
+    total, squares = 0.0, 0.0
+    for i in range(images):
+        for k in range(0, pixels, SPAN):
+            t, s = _sums_of_block(x[i, j, k : min(pixels, k + SPAN)], shift)
+            total += t
+            squares += s
+    terms[0, j], sums[0, 0, j], sums[0, 1, j] = shift, total, squares
 
 
 def _affine_channels(f):
@@ -293,12 +292,11 @@ def _affine_channels(f):
             b[k] = f((a[k] - mean) * factor + offset, zero, zero)
 
     @chunk
-    def affine(x, lo, hi, mean, factor, offset, y):
-        """y = f((x - mean) factor + offset) for channels lo to hi, the last image first."""
-        for j in range(lo, hi):
-            for k in range(x.shape[0]):
-                i = x.shape[0] - 1 - k
-                span(x[i, j], mean[j], factor[j], offset[j], y[i, j])
+    def affine(x, j, mean, factor, offset, y):
+        """y = f((x - mean) factor + offset) for channel j, the last image first."""
+        for k in range(x.shape[0]):
+            i = x.shape[0] - 1 - k
+            span(x[i, j], mean[j], factor[j], offset[j], y[i, j])
 
     return affine
 
@@ -311,10 +309,10 @@ def _forward_channels(name, affine):
         for part in prange(parts):
             lo, hi = cut(channels, parts, part, 1)
             for j in range(lo, hi):
-                _channel_sums(x, j, j + 1, sums, terms)
+                _channel_sums(x, j, sums, terms)
                 rows = images * pixels
                 _statistics(rows, j, j + 1, eps, correction, sums[0], gamma, beta, mean, var, inv_std, terms)
-                affine(x, j, j + 1, mean, terms[0], terms[1], y)
+                affine(x, j, mean, terms[0], terms[1], y)
 
     return forward
 
@@ -327,7 +325,8 @@ def _predict_channels(name, affine):
         parts = _groups(x.size, x.shape[1])
         for part in prange(parts):
             lo, hi = cut(x.shape[1], parts, part, 1)
-            affine(x, lo, hi, mean, terms[0], beta, y)
+            for j in range(lo, hi):
+                affine(x, j, mean, terms[0], beta, y)
 
     return predict
 

@@ -55,7 +55,7 @@ def backward_relu(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamm
 
 
 def _rows(x):
-    return x.transpose(0, 2, 1).reshape(-1, x.shape[1])
+    return x.transpose(0, 2, 1).reshape(x.shape[0] * x.shape[2], x.shape[1])
 
 
 def _images(rows, x):

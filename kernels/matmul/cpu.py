@@ -9,7 +9,7 @@ from numba import prange
 
 from .. import _blas
 from .._blas import gemm
-from .._numba import chunk, clear, cut, inline, kernel, unchanged
+from .._numba import chunk, clear, cut, dot, inline, kernel, unchanged
 from ..activation.cpu import gelu_of, leaky_relu_of, relu_of, sigmoid_of, tanh_of
 
 PARALLEL = 1 << 20  # multiply-adds below which one thread is faster
@@ -73,14 +73,6 @@ def _add_four_by_four(a, at, down, along, b0, b1, b2, b3, c0, c1, c2, c3):
         c3[j] += a30 * p + a31 * q + a32 * r + a33 * s
 
 
-@chunk(reassociate=True)
-def _dot(a, b):
-    total = a.dtype.type(0)
-    for k in range(a.size):
-        total += a[k] * b[k]
-    return total
-
-
 @chunk
 def _strided_dot(a, first, stride, b):
     total = a.dtype.type(0)
@@ -99,7 +91,7 @@ def by_loops(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, accumulate):
                 if a_transposed:
                     c[i, j] = kept + _strided_dot(flat, i, a.shape[1], b[j])
                 else:
-                    c[i, j] = kept + _dot(a[i], b[j])
+                    c[i, j] = kept + dot(a[i], b[j])
         return
     inner, down, along = a.shape[1], a.shape[1], 1
     if a_transposed:

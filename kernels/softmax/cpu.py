@@ -6,7 +6,7 @@ a thousand.
 
 from numba import prange
 
-from .._numba import chunk, inline, kernel
+from .._numba import chunk, dot, inline, kernel
 from .._numba_math import exp
 
 ELEMENTS = 4096  # of a chunk, about
@@ -118,19 +118,11 @@ def forward(x, y):
         _divide_by_sums(first, last, y)
 
 
-@chunk(reassociate=True)
-def _dot(a, b):
-    found = a.dtype.type(0)
-    for j in range(a.size):
-        found += a[j] * b[j]
-    return found
-
-
 @chunk
 def _gradient(dy, y, first, last, dx):
     for i in range(first, last):
         a, b, c = dy[i], y[i], dx[i]
-        mean = _dot(a, b)
+        mean = dot(a, b)
         for j in range(c.size):
             c[j] = b[j] * (a[j] - mean)
 

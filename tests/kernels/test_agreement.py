@@ -103,7 +103,7 @@ def check_same_bits(actual, expected):
 
 # ---------------------------------------------------------------- claims
 
-# Small shapes are where loops begin and end, and cost little: in all 36,000 examples a run.
+# Small shapes are where loops begin and end, and cost little: in all more than 36,000 examples a run.
 FUZZ = settings().max_examples
 EXAMPLES = {False: 13 * FUZZ, True: FUZZ} if "FASTDL_FUZZ_EXAMPLES" not in os.environ else {False: FUZZ, True: FUZZ}
 if numba.config.BOUNDSCHECK:

@@ -174,6 +174,16 @@ def test_forward_and_backward_are_torchs(shape, on, torch):
 
 
 @both_backends
+@pytest.mark.parametrize("shape", [(4, 0), (4, 0, 3, 5)])
+def test_no_channels_give_nothing(shape, on):
+    none = np.zeros(0)
+    with backend.use(on):
+        y, statistics = ops.batch_norm(np.zeros(shape), none, none)
+        dx, *_ = ops.batch_norm_backward(np.zeros(shape), np.zeros(shape), none, statistics)
+        assert y.shape == dx.shape == ops.batch_norm_predict(y, none, none, none, none).shape == shape
+
+
+@both_backends
 def test_prediction_with_the_batchs_own_statistics_is_training(on):
     x, gamma, beta = normal((50, 7), np.float64, 0, offset=3), normal((7,), np.float64, 1), normal((7,), np.float64, 2)
     with backend.use(on):
