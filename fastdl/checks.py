@@ -61,18 +61,18 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: in
 
 def sizes(op: str, **arguments: tuple[Array | None, str]) -> dict[str, int]:
     """The size of each axis letter; raises where one letter has two sizes."""
-    found: dict[str, tuple[int, str]] = {}
+    found: dict[str, int] = {}
     for name, (value, axes) in arguments.items():
         if value is None:
             continue
-        for axis, letter in enumerate(axes):
-            size = value.shape[axis]
-            known = found.setdefault(letter, (size, name))
-            if known[0] != size:
+        for letter, size in zip(axes, value.shape, strict=True):
+            if found.setdefault(letter, size) != size:
+                first = next(n for n, (a, its_axes) in arguments.items() if a is not None and letter in its_axes)
                 raise ValueError(
-                    f"{op}: {name} has shape {value.shape}, wanted {known[0]} along axis {axis}, to fit {known[1]}"
+                    f"{op}: {name} has shape {value.shape}, wanted {found[letter]} along axis {axes.index(letter)}, "
+                    f"to fit {first}"
                 )
-    return {letter: size for letter, (size, _) in found.items()}
+    return found
 
 
 def output(op: str, name: str, out: Any, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -115,17 +115,30 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
 
     `out` may be, exactly, the array that is read as `same`: the op can work in place.
     """
-    names = [name for name, value in writes.items() if value is not None]
-    if not names:
-        return  # all outputs are new
-    arrays = [unseal(value) for value in writes.values() if value is not None]
+    arrays = [value for value in writes.values() if value is not None]
     count = len(arrays)
-    arrays += [unseal(value) for value in reads.values() if value is not None]
+    if not count:
+        return  # all outputs are new
+    arrays += [value for value in reads.values() if value is not None]
+    if _owners_differ(arrays):
+        return
+    arrays = [unseal(value) for value in arrays]
     for at in range(count):
         # Bounds decide, and exactly so, since all are contiguous.
         if any(map(_share_memory, itertools.repeat(arrays[at]), arrays[at + 1 :])):
-            names += [name for name, value in reads.items() if value is not None]
+            names = [name for given in (writes, reads) for name, value in given.items() if value is not None]
             _name_overlap(op, names, arrays, at, same)
+
+
+def _owners_differ(arrays: list[Array]) -> bool:
+    """Whether no memory is shared, plainly: each is, or is a view of, another array that owns its memory."""
+    owners = set()
+    for value in arrays:
+        owner = value if value.base is None else value.base
+        if type(owner) is not np.ndarray or not owner.flags.owndata:
+            return False
+        owners.add(id(owner))
+    return len(owners) == len(arrays)
 
 
 def _name_overlap(op: str, names: list[str], arrays: list[Array], at: int, same: str | None) -> None:

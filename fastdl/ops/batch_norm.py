@@ -45,6 +45,11 @@ class BatchNormWork(NamedTuple):
         return (blocks_of_rows(rows, channels) if len(shape) == 2 else 1, 2, channels), (3, channels)
 
 
+# The names by which errors tell of them.
+STATISTICS = tuple(f"statistics.{field}" for field in BatchStatistics._fields)
+WORK = tuple(f"work.{field}" for field in BatchNormWork._fields)
+
+
 def batch_norm(
     x: Array,
     gamma: Array,
@@ -111,10 +116,10 @@ def batch_norm(
     checks.name_of(op, "correction", correction, (0, 1))
     _enough(op, x)
     y = checks.output(op, "out", out, x.shape, x.dtype)
-    given = _named("statistics", statistics, BatchStatistics)
-    found = BatchStatistics(*(checks.output(op, name, a, (c,), x.dtype) for name, a in given.items()))
+    given = _named(STATISTICS, statistics)
+    found = BatchStatistics(*[checks.output(op, name, a, (c,), x.dtype) for name, a in given.items()])
     scratch = _scratch(op, work, x)
-    writes = {"out": out, **given, **_named("work", work, BatchNormWork)}
+    writes = {"out": out, **given, **_named(WORK, work)}
     checks.apart(op, writes, {"x": x, "gamma": gamma, "beta": beta})
     kernel = _kernel("forward", x, activation)
     outputs = (*found, *scratch, _flat(y))
@@ -188,7 +193,7 @@ def batch_norm_backward(
     dgamma = checks.output(op, "out_gamma", out_gamma, (c,), x.dtype)
     dbeta = checks.output(op, "out_beta", out_beta, (c,), x.dtype)
     scratch = _scratch(op, work, x)
-    writes = {"out": out, "out_gamma": out_gamma, "out_beta": out_beta, **_named("work", work, BatchNormWork)}
+    writes = {"out": out, "out_gamma": out_gamma, "out_beta": out_beta, **_named(WORK, work)}
     reads = {"x": x, "dy": dy, "gamma": gamma, "y": y}
     checks.apart(op, writes, {**reads, "statistics.mean": mean, "statistics.inverse_deviation": inverse})
     outputs = (*scratch, dgamma, dbeta, _flat(dx))
@@ -242,7 +247,7 @@ def batch_norm_predict(
     checks.name_of(op, "activation", activation, (None, "relu"))
     y = checks.output(op, "out", out, x.shape, x.dtype)
     terms = _scratch(op, work, x).terms
-    checks.apart(op, {"out": out, **_named("work", work, BatchNormWork)}, {"x": x, **columns})
+    checks.apart(op, {"out": out, **_named(WORK, work)}, {"x": x, **columns})
     if y.size:
         gamma, beta, mean, variance = columns.values()
         flat, kernel = _flat(y), _kernel("predict", x, activation)
@@ -296,10 +301,9 @@ def _scratch(op: str, work: BatchNormWork | None, x: Array) -> BatchNormWork:
     )
 
 
-def _named(name: str, given: Any, kind: type[BatchStatistics] | type[BatchNormWork]) -> dict[str, Array | None]:
-    """The fields of what was given, under the names by which errors tell of them."""
-    values = given or (None,) * len(kind._fields)
-    return {f"{name}.{field}": value for field, value in zip(kind._fields, values, strict=True)}
+def _named(names: tuple[str, ...], given: tuple[Array, ...] | None) -> dict[str, Array | None]:
+    """The arrays that were given, or None for each, under these names."""
+    return dict.fromkeys(names) if given is None else dict(zip(names, given, strict=True))
 
 
 def update_averages(averages: Array, batch: Array, *, decay: float = 0.9, status: Array | None = None) -> Array:

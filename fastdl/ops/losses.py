@@ -81,7 +81,7 @@ def loss(
     checks.read_anew(op, "total", total, "losses are added up")
     n = len(outputs)
     weights = checks.row_weights(op, weights, n, outputs.dtype)
-    scale = np.full(1, 1 / n) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
+    scale = np.array([1 / n]) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
     value = np.zeros(1) if total is None else checks.changed(op, "total", total, (1,), np.float64)
     sums = checks.output(op, "work", work, (loss_work_size(outputs.shape),), np.float64)
     doutputs = checks.output(op, "out", out, outputs.shape, outputs.dtype)

@@ -96,7 +96,7 @@ def softmax_cross_entropy(
     by_row = checks.row_weights(op, weights, n, logits.dtype)
     alone = status is None
     checks.read_anew(op, "total", total, "losses are added up")
-    scale = np.full(1, 1 / n) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
+    scale = np.array([1 / n]) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
     loss = np.zeros(1) if total is None else checks.changed(op, "total", total, (1,), np.float64)
     word = checks.status(op, status)
     dlogits = checks.output(op, "out", out, logits.shape, logits.dtype)
