@@ -114,6 +114,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         BatchNorm(65536, 512),
         BatchNorm(32, 64, (56, 56)),
     ),
+    "add": (Activation(1 << 16), Activation(1 << 25)),
     "activation": (Activation(1 << 16), Activation(1 << 25)),
     "dropout": (Dropout(1 << 16), Dropout(1_000_000), Dropout(1 << 25)),
     "losses": (Loss(256, 10), Loss(4096, 1000)),
@@ -130,6 +131,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
 TINY_SHAPES: dict[str, tuple[Shape, ...]] = {
     "matmul": (Matmul(5, 7, 33),),
     "batch_norm": (BatchNorm(6, 33), BatchNorm(3, 5, (4, 3))),
+    "add": (Activation(1000),),
     "activation": (Activation(1000),),
     "dropout": (Dropout(20_000),),
     "softmax_cross_entropy": (CrossEntropy(5, 10),),

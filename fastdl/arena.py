@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,42 +26,52 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
 class Layout:
     """Where each named array stands in a flat buffer.
 
-    Every array begins on a 256-byte boundary. Those named in `first` stand in front, so that they
-    make one span, `split` elements long: the parameters that take weight decay, say.
+    Every array begins on a 256-byte boundary. Those of the first group stand in front, then those
+    of the second, and so on, so that each group makes one span: the parameters that take weight
+    decay, say, and all that are trained.
 
     Parameters
     ----------
     shapes : mapping of str to tuple of int
     dtype : float32 or float64
-    first : set of str
+    groups : sequence of collections of str
+        A name in several belongs to the first of them, one in none comes last.
+
+    Attributes
+    ----------
+    offsets : dict of str to int
+        Where each array begins, in elements.
+    size : int
+    ends : list of int
+        Where each group ends.
 
     Examples
     --------
     >>> import numpy as np
     >>> from fastdl.arena import Layout
-    >>> layout = Layout({"b": (3,), "w": (2, 3)}, np.float32, first={"w"})
-    >>> layout.size, layout.split, layout.offsets
-    (128, 64, {'w': 0, 'b': 64})
+    >>> layout = Layout({"b": (3,), "w": (2, 3)}, np.float32, [{"w"}])
+    >>> layout.size, layout.ends, layout.offsets
+    (128, [64], {'w': 0, 'b': 64})
     >>> flat = layout.buffer()
     >>> layout.views(flat)["w"][...] = 1
     >>> flat[:8]
     array([1., 1., 1., 1., 1., 1., 0., 0.], dtype=float32)
     """
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], dtype: Any, first: set[str] | frozenset[str] = frozenset()
-    ):
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: Any, groups: Sequence[Collection[str]] = ()):
         self.shapes = dict(shapes)
         self.dtype = np.dtype(dtype)
         self.offsets: dict[str, int] = {}
+        self.ends: list[int] = []
         self.size = 0
-        self.split = 0
         unit = ALIGN // self.dtype.itemsize
-        for name in sorted(self.shapes, key=lambda name: name not in first):  # stable
-            self.offsets[name] = self.size
-            self.size += -(-math.prod(self.shapes[name]) // unit) * unit
-            if name in first:
-                self.split = self.size
+        for group in (*groups, self.shapes):
+            for name in self.shapes:
+                if name in group and name not in self.offsets:
+                    self.offsets[name] = self.size
+                    self.size += -(-math.prod(self.shapes[name]) // unit) * unit
+            self.ends.append(self.size)
+        self.ends.pop()  # of those in no group
 
     def buffer(self) -> Array:
         """A new flat buffer of zeros."""

@@ -2,37 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import ops
 from .nn.frame import Frame
-from .typing import Array
+from .typing import Array, Shape
 
 
-class Loss(Protocol):
-    """What the trainer wants of a loss."""
+class Loss:
+    """Base of all losses. One of one's own overrides `target`, `gradient` and `value`.
 
-    def target(self, output_shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
-        """Shape and dtype of one row's target, for outputs of this shape."""
-        ...
+    Attributes
+    ----------
+    metrics : tuple of str
+        Names of the metrics that a trainer shows beside this loss: see `fastdl.metrics`.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ()
+
+    def target(self, output_shape: Shape) -> tuple[Shape, Any]:
+        """Shape and dtype of one row's target, for outputs of this shape; None is the weights' own dtype."""
+        raise NotImplementedError(f"{type(self).__name__} has no target method")
 
     def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
         """Add the scaled loss to `frame.total`; return its gradient by the output."""
-        ...
+        raise NotImplementedError(f"{type(self).__name__} has no gradient method")
 
     def value(self, output: Array, target: Array) -> float:
         """The mean loss of rows."""
-        ...
+        raise NotImplementedError(f"{type(self).__name__} has no value method")
+
+    def probabilities(self, output: Array) -> Array:
+        """What outputs say of the classes, as probabilities."""
+        raise TypeError(f"predict_proba: outputs under {type(self).__name__} are no probabilities; use predict")
 
 
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy:
+class SoftmaxCrossEntropy(Loss):
     """Mean cross-entropy of softmax(output) against numbers of classes; the output are logits.
 
-    It stands in for the share of errors, whose gradient is 0 almost everywhere.
+    loss = mean_i (log sum_j e^z_ij - z_i,label_i). It stands in for the share of errors, whose gradient
+    is 0 almost everywhere.
+
+    Parameters
+    ----------
+    smoothing : float
+        Of a row's target, this much is spread evenly over all classes; 0 <= smoothing < 1.
+    class_weights : sequence of float, optional
+        One a class; the mean is then over the sum of the rows' weights.
+    ignored : int, optional
+        Rows with this label count for nothing.
+    soft : bool
+        Targets are the share of every class in every row, (n, classes), instead of numbers of classes.
 
     Examples
     --------
@@ -42,17 +67,45 @@ class SoftmaxCrossEntropy:
     1.386294
     """
 
-    def target(self, output_shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
+    _: KW_ONLY
+    smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
+    ignored: int | None = None
+    soft: bool = False
+    _weights: dict[Any, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"SoftmaxCrossEntropy: smoothing is {self.smoothing}, wanted at least 0 and below 1")
+        if self.soft and self.ignored is not None:
+            raise ValueError(
+                "SoftmaxCrossEntropy: shares of classes have no labels to ignore; leave out soft or ignored"
+            )
+        if self.class_weights is not None:
+            weights = np.asarray(self.class_weights, np.float64)
+            if weights.ndim != 1 or not (np.isfinite(weights).all() and (weights >= 0).all()):
+                raise ValueError("SoftmaxCrossEntropy: class_weights must be numbers of 0 or more, one a class")
+            object.__setattr__(self, "class_weights", tuple(weights.tolist()))
+
+    def target(self, output_shape: Shape) -> tuple[Shape, Any]:
         if len(output_shape) != 1:
             raise ValueError(
                 f"SoftmaxCrossEntropy takes rows of logits, one a class, got outputs of shape {output_shape}"
             )
-        return (), np.int64
+        if self.class_weights is not None and len(self.class_weights) != output_shape[0]:
+            raise ValueError(
+                f"SoftmaxCrossEntropy: got {len(self.class_weights)} class_weights for {output_shape[0]} outputs, "
+                "wanted as many"
+            )
+        return (output_shape, None) if self.soft else ((), np.int64)
 
     def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
         return ops.softmax_cross_entropy(
             output,
             target,
+            **self._options(output.dtype),
             scale=frame.scale,
             total=frame.total,
             status=frame.status,
@@ -61,4 +114,110 @@ class SoftmaxCrossEntropy:
         )[1]
 
     def value(self, output: Array, target: Array) -> float:
-        return float(ops.softmax_cross_entropy(output, target)[0][0])
+        return float(ops.softmax_cross_entropy(output, target, **self._options(output.dtype))[0][0])
+
+    def probabilities(self, output: Array) -> Array:
+        return ops.softmax(output)
+
+    def _options(self, dtype: Any) -> dict[str, Any]:
+        """The weights of classes are one array for ever, since a recorded step keeps its address."""
+        weights = None
+        if self.class_weights is not None:
+            weights = self._weights.setdefault(dtype, np.array(self.class_weights, dtype))
+        return {"smoothing": self.smoothing, "class_weights": weights, "ignored": self.ignored}
+
+
+class ElementLoss(Loss):
+    """Base of the losses that compare every output with a target of its own; the mean is over all of them."""
+
+    name: ClassVar[str]
+    delta: float = 1.0
+
+    def target(self, output_shape: Shape) -> tuple[Shape, Any]:
+        return output_shape, None
+
+    def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
+        work = frame.array("work", ops.loss_work_size((frame.capacity, *output.shape[1:])), dtype=np.float64)
+        return ops.loss(
+            output,
+            target,
+            self.name,
+            delta=self.delta,
+            scale=frame.scale,
+            total=frame.total,
+            work=work[: ops.loss_work_size(output.shape)],
+            out=frame.rows("doutput", *output.shape[1:]),
+        )[1]
+
+    def value(self, output: Array, target: Array) -> float:
+        target = np.asarray(target, output.dtype)
+        return float(ops.loss(output, target, self.name, delta=self.delta)[0][0])
+
+
+@dataclass(frozen=True)
+class MSE(ElementLoss):
+    """Mean squared error, mean (y - t)^2; outliers weigh by their square.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import losses
+    >>> losses.MSE().value(np.array([[1.0], [5.0]]), np.array([[0.0], [2.0]]))
+    5.0
+    """
+
+    name: ClassVar[str] = "mse"
+    metrics: ClassVar[tuple[str, ...]] = ("r2",)
+
+
+@dataclass(frozen=True)
+class L1(ElementLoss):
+    """Mean absolute error, mean |y - t|; an outlier moves the fit no more than another row."""
+
+    name: ClassVar[str] = "l1"
+    metrics: ClassVar[tuple[str, ...]] = ("r2",)
+
+
+@dataclass(frozen=True)
+class Huber(ElementLoss):
+    """Squares near the target and a straight line beyond: d^2 / 2 up to |d| = delta, then delta (|d| - delta / 2).
+
+    Parameters
+    ----------
+    delta : float
+        More than 0.
+
+    References
+    ----------
+    Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964.
+    """
+
+    delta: float = 1.0
+
+    name: ClassVar[str] = "huber"
+    metrics: ClassVar[tuple[str, ...]] = ("r2",)
+
+    def __post_init__(self) -> None:
+        if not self.delta > 0:
+            raise ValueError(f"Huber: delta is {self.delta}, wanted more than 0")
+
+
+@dataclass(frozen=True)
+class Hinge(ElementLoss):
+    """mean max(0, 1 - t y), for targets t of -1 and 1: 0 once an output is on its side by a margin of 1."""
+
+    name: ClassVar[str] = "hinge"
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(ElementLoss):
+    """Mean of log(1 + e^y) - t y for logits y and targets t from 0 to 1: each output a label of its own.
+
+    A row can have several labels, or none: targets are (n, labels).
+    """
+
+    name: ClassVar[str] = "bce"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+
+    def probabilities(self, output: Array) -> Array:
+        return ops.activation(output, "sigmoid")

@@ -4,84 +4,227 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
 
 from . import ops
 from .typing import Array
 
 Rate = float | Callable[[int], float]
-
-
-class Optimizer(Protocol):
-    """What a training step wants of an optimizer."""
-
-    @property
-    def moments(self) -> int:
-        """How many arrays like the parameters it keeps from step to step."""
-        ...
-
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """The numbers that its kernel reads at this step, counted from 1; in float64."""
-        ...
-
-    def update(
-        self, params: Array, grads: Array, moments: list[Array], decayed: int, scalars: Array, status: Array
-    ) -> None:
-        """Change the parameters in place; the first `decayed` take weight decay."""
-        ...
-
-
-def _check(owner: object, **numbers: Any) -> None:
-    """Raise unless these are numbers of 0 or more (the first one may be a function of the step)."""
-    for name, value in numbers.items():
-        if not callable(value) and not (isinstance(value, (int, float)) and 0 <= value < math.inf):
-            raise ValueError(f"{type(owner).__name__}: {name} is {value!r}, wanted a number of 0 or more")
-
-
-def _at(rate: Rate, step: int) -> float:
-    return float(rate(step)) if callable(rate) else rate
+Scalars = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class SGD:
-    """Gradient descent p -= lr (g + weight_decay p).
+class Optimizer:
+    """Base of all optimizers: what they have in common. One of one's own overrides `scalars` and `update`.
 
     Parameters
     ----------
-    lr : float, or a function of the step
+    lr : float, or a function of how many steps were made before
+        See `fastdl.schedules`.
     weight_decay : float
-        On weights alone, not on biases, gamma or beta.
+        Factor of the penalty weight_decay / 2 sum p^2, whose gradient is added to the loss's. It and
+        `l1` act on weights alone, not on biases, gamma or beta.
+    l1 : float
+        Factor of the penalty l1 sum |p|.
+    decoupled : bool
+        Let weight decay shrink the weights by themselves, p -= lr weight_decay p, as AdamW does.
+    clip_norm : float, optional
+        All gradients together are scaled down to this norm where theirs is larger.
+
+    Attributes
+    ----------
+    moments : int
+        How many arrays like the parameters it keeps from step to step.
     """
 
     lr: Rate = 1e-2
+    _: KW_ONLY
     weight_decay: float = 0.0
+    l1: float = 0.0
+    decoupled: bool = False
+    clip_norm: float | None = None
 
     moments: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
-        _check(self, lr=self.lr, weight_decay=self.weight_decay)
+        name = type(self).__name__
+        for field in ("lr", "weight_decay", "l1"):
+            value = getattr(self, field)
+            if not callable(value) and not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+                raise ValueError(f"{name}: {field} is {value!r}, wanted a number of 0 or more")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"{name}: clip_norm is {self.clip_norm!r}, wanted more than 0")
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        return ops.sgd_scalars(_at(self.lr, step), self.weight_decay)
+    def learning_rate(self, step: int) -> float:
+        """The rate at this step, counted from 1."""
+        return float(self.lr(step - 1)) if callable(self.lr) else self.lr
 
-    def update(
-        self, params: Array, grads: Array, moments: list[Array], decayed: int, scalars: Array, status: Array
-    ) -> None:
-        ops.sgd_update(params, grads, decayed=decayed, scalars=scalars[:4], status=status)
+    def penalty(self, weights: Array) -> float:
+        """What the penalties add to the loss, for weights (n,); 0 for weight decay that is decoupled."""
+        found = 0.0
+        if self.weight_decay and not self.decoupled:
+            found += self.weight_decay / 2 * float(np.square(weights, dtype=np.float64).sum())
+        if self.l1:
+            found += self.l1 * float(np.abs(weights, dtype=np.float64).sum())
+        return found
+
+    def scalars(self, step: int) -> Scalars:
+        """The numbers that its kernel reads at this step, counted from 1; in float64."""
+        raise NotImplementedError(f"{type(self).__name__} has no scalars method")
+
+    def update(self, params: Array, grads: Array, moments: list[Array], **shared: Any) -> None:
+        """Change the parameters in place, by the op that takes what `shared` holds.
+
+        That is `decayed`, how many of them take the penalties; `clip`, what gradients are multiplied
+        by; `scalars`, which start with what `scalars` returned; and `status`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no update method")
+
+    def _shares(self, **numbers: float) -> None:
+        for name, value in numbers.items():
+            if not (isinstance(value, (int, float)) and 0 <= value < 1):
+                raise ValueError(f"{type(self).__name__}: {name} is {value!r}, wanted at least 0 and below 1")
+
+    def _eps(self, eps: float) -> None:
+        if not (isinstance(eps, (int, float)) and 0 <= eps < math.inf):
+            raise ValueError(f"{type(self).__name__}: eps is {eps!r}, wanted a number of 0 or more")
 
 
 @dataclass(frozen=True)
-class Adam:
-    """Adam with bias correction, eps outside the root.
+class SGD(Optimizer):
+    """Gradient descent p -= lr g; with momentum p -= lr v, v = momentum v + (1 - dampening) g.
 
     Parameters
     ----------
-    lr : float, or a function of the step
-    betas : (float, float)
+    lr, weight_decay, l1, decoupled, clip_norm
+        As in `Optimizer`.
+    momentum : float
+        0 <= momentum < 1.
+    dampening : float
+        Equal to the momentum it makes v the exponential average of the gradients, as in course notes.
+        (PyTorch leaves the first gradient undamped.)
+    nesterov : bool
+        Look ahead: p -= lr (momentum v + (1 - dampening) g).
+
+    References
+    ----------
+    Sutskever et al., On the importance of initialization and momentum, ICML 2013.
+    """
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._shares(momentum=self.momentum, dampening=self.dampening)
+        if self.nesterov and not self.momentum:
+            raise ValueError("SGD: nesterov=True looks along the momentum, which is 0; pass momentum=0.9")
+
+    @property
+    def moments(self) -> int:  # type: ignore[override]
+        return 1 if self.momentum else 0
+
+    def scalars(self, step: int) -> Scalars:
+        penalties = self.weight_decay, self.l1, self.decoupled
+        if not self.momentum:
+            return ops.sgd_scalars(self.learning_rate(step), *penalties)
+        return ops.momentum_scalars(self.learning_rate(step), self.momentum, self.dampening, *penalties)
+
+    def update(self, params: Array, grads: Array, moments: list[Array], **shared: Any) -> None:
+        if self.momentum:
+            ops.momentum_update(params, grads, *moments, nesterov=self.nesterov, **_first(6, shared))
+        else:
+            ops.sgd_update(params, grads, **_first(4, shared))
+
+
+@dataclass(frozen=True)
+class AdaGrad(Optimizer):
+    """AdaGrad: s += g^2; p -= lr g / (sqrt(s) + eps), so that rates only fall.
+
+    Parameters
+    ----------
+    lr, weight_decay, l1, decoupled, clip_norm
+        As in `Optimizer`.
     eps : float
-    weight_decay : float
-        Coupled L2: added to the gradient, of weights alone.
+
+    References
+    ----------
+    Duchi et al., Adaptive subgradient methods, JMLR 12, 2011.
+    """
+
+    eps: float = 1e-10
+
+    moments: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._eps(self.eps)
+
+    def scalars(self, step: int) -> Scalars:
+        penalties = self.weight_decay, self.l1, self.decoupled
+        return ops.adagrad_scalars(self.learning_rate(step), self.eps, *penalties)
+
+    def update(self, params: Array, grads: Array, moments: list[Array], **shared: Any) -> None:
+        ops.adagrad_update(params, grads, *moments, **_first(5, shared))
+
+
+@dataclass(frozen=True)
+class RMSProp(Optimizer):
+    """RMSProp: s = beta s + (1 - beta) g^2; p -= lr g / (sqrt(s) + eps).
+
+    Parameters
+    ----------
+    lr, weight_decay, l1, decoupled, clip_norm
+        As in `Optimizer`.
+    beta : float
+        0 <= beta < 1.
+    eps : float
+    eps_inside : bool
+        Divide by sqrt(s + eps) instead, as in course notes.
+
+    References
+    ----------
+    Tieleman and Hinton, Lecture 6.5, Neural networks for machine learning, 2012.
+    """
+
+    beta: float = 0.99
+    eps: float = 1e-8
+    eps_inside: bool = False
+
+    moments: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._shares(beta=self.beta)
+        self._eps(self.eps)
+
+    def scalars(self, step: int) -> Scalars:
+        penalties = self.weight_decay, self.l1, self.decoupled
+        return ops.rmsprop_scalars(self.learning_rate(step), self.beta, self.eps, self.eps_inside, *penalties)
+
+    def update(self, params: Array, grads: Array, moments: list[Array], **shared: Any) -> None:
+        ops.rmsprop_update(params, grads, *moments, **_first(8, shared))
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam: m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= lr m_hat / (sqrt(v_hat) + eps).
+
+    m_hat = m / (1 - b1^t) and v_hat = v / (1 - b2^t) are corrected for their start at 0.
+
+    Parameters
+    ----------
+    lr, weight_decay, l1, decoupled, clip_norm
+        As in `Optimizer`.
+    betas : (float, float)
+        b1 and b2, at least 0 and below 1.
+    eps : float
+    eps_inside : bool
+        Divide by sqrt(v_hat + eps) instead, as in course notes.
 
     References
     ----------
@@ -91,19 +234,43 @@ class Adam:
     lr: Rate = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    weight_decay: float = 0.0
+    eps_inside: bool = False
 
     moments: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        _check(self, lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"Adam: betas are {self.betas}, wanted at least 0 and below 1")
+        super().__post_init__()
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"{type(self).__name__}: betas are {self.betas}, wanted two of at least 0 and below 1")
+        self._eps(self.eps)
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        return ops.adam_scalars(step, _at(self.lr, step), self.betas, self.eps, weight_decay=self.weight_decay)
+    def scalars(self, step: int) -> Scalars:
+        penalties = self.weight_decay, self.l1, self.decoupled
+        return ops.adam_scalars(step, self.learning_rate(step), self.betas, self.eps, self.eps_inside, *penalties)
 
-    def update(
-        self, params: Array, grads: Array, moments: list[Array], decayed: int, scalars: Array, status: Array
-    ) -> None:
-        ops.adam_update(params, grads, *moments, decayed=decayed, scalars=scalars[:12], status=status)
+    def update(self, params: Array, grads: Array, moments: list[Array], **shared: Any) -> None:
+        ops.adam_update(params, grads, *moments, **_first(12, shared))
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with weight decay that is decoupled: p -= lr weight_decay p, beside Adam's own step.
+
+    Parameters
+    ----------
+    lr, betas, eps, eps_inside, weight_decay, l1, clip_norm
+        As in `Adam`.
+
+    References
+    ----------
+    Loshchilov and Hutter, Decoupled weight decay regularization, 2019, https://arxiv.org/abs/1711.05101.
+    """
+
+    _: KW_ONLY
+    weight_decay: float = 0.01
+    decoupled: bool = True
+
+
+def _first(count: int, shared: dict[str, Any]) -> dict[str, Any]:
+    """What an update shares with others, its scalars being the first so many."""
+    return shared | {"scalars": shared["scalars"][:count]}

@@ -13,7 +13,7 @@ from . import backend, checks, ops
 from .arena import aligned
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
-from .nn.frame import FLOATS_AT
+from .nn.frame import FLOATS_AT, Frame
 from .optim import Optimizer
 from .recorder import Tape, record, seal
 from .typing import Array
@@ -58,7 +58,9 @@ def check_rows(
             f"training: {x_name} has shape {x.shape} and {target_name} {target.shape}, "
             f"wanted {wanted[0]} and {wanted[1]}"
         )
-    if np.dtype(target_dtype).kind == "i" and target.dtype.kind not in "iu":
+    if target_dtype is None and target.dtype.kind not in "fiub":
+        raise TypeError(f"training: {target_name} must hold real numbers, got {target.dtype}")
+    if target_dtype is not None and target.dtype.kind not in "iu":
         raise TypeError(
             f"training: {target_name} must hold integers, numbers of classes, got {target.dtype}; "
             f"pass {target_name}.astype(np.int64)"
@@ -211,7 +213,7 @@ class TrainStep:
         """
         self._check(x, target)
         self._data = np.require(x, self.dtype, ["C", "A"])
-        self._targets = np.require(target, self._target_dtype, ["C", "A"])
+        self._targets = np.require(target, self._target_dtype or self.dtype, ["C", "A"])
         self._order = aligned((x.shape[0],), np.int64)
         self._order[...] = np.arange(x.shape[0])
         self._tapes.clear()  # they may hold the arrays of another data set
@@ -321,9 +323,19 @@ class TrainStep:
                 status=status,
             )
         if last:
-            moments = [seal(moment) for moment in self.moments]
-            params, grads, scalars = seal(weights.flat), seal(workspace.grads_flat), seal(control.scalars)
-            self._optimizer.update(params, grads, moments, weights.layout.split, scalars, status)
+            trained = slice(weights.trained)
+            moments = [seal(moment)[trained] for moment in self.moments]
+            params, grads = seal(weights.flat)[trained], seal(workspace.grads_flat)[trained]
+            shared = {"decayed": weights.decayed, "scalars": seal(control.scalars), "status": status, "clip": None}
+            if self._optimizer.clip_norm is not None:
+                shared["clip"] = self._clip(grads, workspace.update, self._optimizer.clip_norm)
+            self._optimizer.update(params, grads, moments, **shared)
+
+    def _clip(self, grads: Array, frame: Frame, limit: float) -> Array:
+        """The factor that brings the gradients down to a norm."""
+        work = frame.array("work", ops.global_norm_work_size(grads.size), dtype=np.float64)
+        norm, factor = (frame.array(name, 1, dtype=np.float64) for name in ("norm", "factor"))
+        return ops.global_norm(grads, limit=limit, work=work, out=norm, factor=factor)[1]
 
     def _raise_bad_label(self, workspace: Workspace, start: int, bound: bool) -> NoReturn:
         row = int(workspace.control.status[0]) - 1
@@ -340,7 +352,8 @@ class TrainStep:
 
     def _changing(self, workspace: Workspace) -> list[Array]:
         """All that a step changes, its own buffers aside."""
-        weights, of_batch = workspace.weights, [workspace.grads_flat, workspace.batch_flat, workspace.control.raw]
+        weights, grads = workspace.weights, workspace.grads_flat[: workspace.weights.trained]
+        of_batch = [grads, workspace.batch_flat, workspace.control.raw]
         return [weights.flat, weights.averages_flat, *self.moments, *of_batch]
 
     def _state(self, workspace: Workspace) -> list[Array]:
@@ -351,7 +364,7 @@ class TrainStep:
             array[...] = saved
 
     def _poison_buffers(self, workspace: Workspace) -> None:
-        for frame in (workspace.frame, workspace.loss, workspace.input):
+        for frame in (workspace.frame, workspace.loss, workspace.input, workspace.update):
             frame.poison()
         _fill_with_nan(workspace.shared.batch)
 

@@ -228,7 +228,7 @@ class Trainer:
                 row = {"epoch": self._epochs, "loss": total / n}
                 if validation is not None:
                     row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
-                row |= {"learning_rate": self.optimizer.scalars(step.count)[0], "rows_per_second": n / seconds}
+                row |= {"learning_rate": self.optimizer.learning_rate(step.count), "rows_per_second": n / seconds}
                 history.rows.append(row)
                 if show:
                     show(len(history), row)

@@ -1,5 +1,6 @@
 """Layers: gradients, sharing, shapes, and what their errors say."""
 
+import re
 import threading
 
 import numpy as np
@@ -30,6 +31,14 @@ LAYERS = {
     "one batch norm at two places": lambda: (
         lambda shared: [nn.Linear(5), shared, nn.Tanh(), nn.Linear(5), shared, nn.Linear(3)]
     )(nn.BatchNorm()),
+    "softmax": lambda: [nn.Linear(4), nn.Softmax(), nn.Linear(3)],
+    "residual": lambda: [nn.Linear(4), nn.Residual(nn.Linear(5), nn.Tanh(), nn.Linear(4)), nn.Linear(3)],
+    "residual of the input": lambda: [nn.Residual(nn.Linear(6, activation="tanh")), nn.Linear(3)],
+    "residual with a shortcut": lambda: [
+        nn.Linear(4),
+        nn.Residual(nn.Linear(5, activation="tanh"), nn.BatchNorm(), shortcut=nn.Linear(5, bias=False)),
+        nn.Linear(3),
+    ],
     "nested": lambda: [nn.Linear(4), nn.Sequential(nn.Tanh(), nn.Linear(4)), nn.Linear(3)],
 }
 
@@ -177,7 +186,7 @@ def test_two_threads_with_a_workspace_each_share_one_model():
 
 def test_weights_lie_in_one_buffer_those_that_decay_first():
     weights = nn.Weights(nn.Sequential(nn.Linear(3), nn.BatchNorm(), nn.Linear(2)), (5,))
-    split = weights.layout.split
+    split = weights.decayed
     assert {n for n, at in weights.layout.offsets.items() if at < split} == {"0.weight", "2.weight"}
     for array in weights.params.values():
         assert array.ctypes.data % 256 == 0
@@ -226,9 +235,75 @@ def test_shape_errors_name_the_layer(layers, message):
         nn.Weights(nn.Sequential(*layers), (6,))
 
 
-def test_layers_refuse_rows_that_are_no_vectors():
-    with pytest.raises(ValueError, match=r"BatchNorm takes rows of shape \(features,\), got \(8, 8\)"):
-        nn.Weights(nn.Sequential(nn.BatchNorm()), (8, 8))
+def test_shape_errors_tell_what_stands_before():
+    layers = nn.BatchNorm(), nn.Residual(nn.Linear(3), shortcut=nn.Linear(3))
+    message = (
+        "layer 1.0.0: Linear takes rows of shape (features,), got (8, 4); flatten them first "
+        "(that is what comes from layer 0 (BatchNorm), which stands before it)"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        nn.Weights(nn.Sequential(*layers), (8, 4))
+    with pytest.raises(ValueError, match=r"layer 0: Linear takes rows .* \(that is what comes from the input\)$"):
+        nn.Weights(nn.Sequential(nn.Linear(2)), (8, 4))
+    with pytest.raises(
+        ValueError, match=r"layer 1: Residual: the layers make rows of shape \(4,\), and the way around"
+    ):
+        nn.Weights(nn.Sequential(nn.Linear(3), nn.Residual(nn.Linear(4))), (5,))
+    with pytest.raises(ValueError, match=r"BatchNorm takes rows of shape \(features,\) or \(channels, ...\), got \(\)"):
+        nn.Weights(nn.BatchNorm(), ())
+
+
+def test_images_are_normalised_by_channel_and_flattened():
+    weights = nn.Weights(nn.Sequential(nn.BatchNorm(), nn.Flatten()), (3, 4, 5), dtype=np.float64)
+    assert {name: array.shape for name, array in weights.params.items()} == {"0.gamma": (3,), "0.beta": (3,)}
+    workspace = nn.Workspace(weights, 6)
+    x, dy = np.random.default_rng(0).standard_normal((2, 6, 3, 4, 5))
+    workspace.begin(6)
+    y = weights.model.forward(x, workspace.frame, train=True)
+    over = (0, 2, 3)
+    expected = (x - x.mean(over, keepdims=True)) / np.sqrt(x.var(over, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(y, expected.reshape(6, 60), rtol=1e-12, atol=1e-12)
+    weights.model.backward(dy.reshape(6, 60), workspace.frame)
+    np.testing.assert_allclose(workspace.shared.grads["0.beta"], dy.sum(over), rtol=1e-12)
+    np.testing.assert_allclose(workspace.shared.grads["0.gamma"], (dy * expected).sum(over), rtol=1e-12)
+
+
+SUMMARY = """\
+layer  type       output  parameters
+-----  ---------  ------  ----------
+       input      (2, 3)
+0      Flatten    (6,)
+1.0.0  Linear     (6,)            42
+1.0.1  BatchNorm  (6,)            12
+2      Linear     (6,)    those of 1.0.0
+54 parameters, 216 bytes in float32"""
+
+
+def test_a_summary_is_a_table_of_all_layers():
+    shared = nn.Linear(6)
+    model = nn.Sequential(nn.Flatten(), nn.Residual(shared, nn.BatchNorm()), shared)
+    lines, wanted = model.summary((2, 3)).split("\n"), SUMMARY.split("\n")
+    assert [line.split() for line in lines if "--" not in line] == [w.split() for w in wanted if "--" not in w]
+    assert nn.Sequential(nn.Linear(3, inputs=2), nn.ReLU()).summary().endswith("9 parameters, 36 bytes in float32")
+    with pytest.raises(ValueError, match=r"pass the shape of a row, summary\(\(64,\)\)"):
+        model.summary()
+
+
+def test_frozen_parameters_stand_last_and_need_no_gradients():
+    model = nn.Sequential(nn.Linear(4), nn.ReLU(), nn.Linear(5), nn.Linear(3))
+    weights = nn.Weights(model, (6,), frozen=["0.*", "*.bias"])
+    assert weights.frozen == {"0.weight", "0.bias", "2.bias", "3.bias"}
+    ends = {name: at for name, at in weights.layout.offsets.items() if at < weights.trained}
+    assert set(ends) == {"2.weight", "3.weight"}
+    assert weights.decayed == weights.trained < weights.flat.size
+    whole = nn.Weights(model, (6,))
+    for name, array in weights.params.items():
+        np.testing.assert_array_equal(array, whole.params[name])  # the same start
+    assert [place.wants_dx for place in weights.root.children] == [False, False, False, True]
+    with pytest.raises(ValueError, match=r"no parameter is called '7.weight'; there are 0.weight, 0.bias, 2.weight"):
+        nn.Weights(model, (6,), frozen=["7.weight"])
+    with pytest.raises(TypeError, match=r"got the text '0.\*', wanted a sequence of patterns, \['0.\*'\]"):
+        nn.Weights(model, (6,), frozen="0.*")
 
 
 def test_a_shared_layer_cannot_take_two_shapes():

@@ -84,6 +84,13 @@ TABLE = {
         lambda f, n, k, m: {"out": f(k, m), "out_bias": f(m)},
         ("out", "out_bias"),
     ),
+    "add": Op(
+        ops.add,
+        lambda f, n, k, m: {"a": f(n, k), "b": f(n, k)},
+        lambda f, n, k, m: {"out": f(n, k)},
+        ("out",),
+        in_place=("a",),
+    ),
     "activation": Op(
         ops.activation,
         lambda f, n, k, m: {"x": f(n, k)},

@@ -1,11 +1,13 @@
 """Layers: descriptions without arrays, and what gives them arrays (Weights, Workspace)."""
 
-from .activation import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from .activation import ELU, GELU, Activation, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .batch_norm import BatchNorm
 from .dropout import Dropout
+from .flatten import Flatten
 from .frame import Frame
 from .layer import Average, Layer, Param
 from .linear import Linear
+from .residual import Residual
 from .sequential import Sequential
 from .weights import Weights
 from .workspace import Workspace
@@ -17,15 +19,18 @@ __all__ = [
     "Average",
     "BatchNorm",
     "Dropout",
+    "Flatten",
     "Frame",
     "Layer",
     "LeakyReLU",
     "Linear",
     "Param",
     "ReLU",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "Softmax",
     "Softplus",
     "Tanh",
     "Weights",

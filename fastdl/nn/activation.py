@@ -1,4 +1,4 @@
-"""Activations as layers of their own."""
+"""Activations as layers of their own, and softmax."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .. import ops
-from ..typing import Array
+from ..typing import Array, Shape
 from .frame import Frame
-from .layer import Layer
+from .layer import Layer, Param, features
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +81,23 @@ class Softplus(Activation):
     """log(1 + e^x)."""
 
     name = "softplus"
+
+
+class Softmax(Layer):
+    """e^x_j / sum_k e^x_k over the last axis of rows (classes,): probabilities that add up to one.
+
+    Cross-entropy takes the logits themselves; a softmax before it would be one too many.
+    """
+
+    def params(self, shape: Shape) -> dict[str, Param]:
+        features(self, shape)
+        return {}
+
+    def forward(self, x: Array, frame: Frame, train: bool) -> Array:
+        frame.saved["y"] = frame.rows("y", *x.shape[1:])
+        return ops.softmax(x, out=frame.saved["y"])
+
+    def backward(self, dy: Array, frame: Frame) -> Array | None:
+        if not frame.wants_dx:
+            return None
+        return ops.softmax_backward(dy, frame.saved["y"], out=frame.rows("dx", *dy.shape[1:]))

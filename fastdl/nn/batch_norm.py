@@ -10,12 +10,14 @@ from .. import ops
 from ..initializers import ones, zeros
 from ..typing import Array, Shape
 from .frame import Frame
-from .layer import Average, Layer, Param, features
+from .layer import Average, Layer, Param
 
 
 @dataclass(frozen=True, eq=False)
 class BatchNorm(Layer):
-    """Batch normalisation y = f(gamma (x - mean) / sqrt(var + eps) + beta) of every feature.
+    """Batch normalisation y = f(gamma (x - mean) / sqrt(var + eps) + beta) of every feature, or channel of images.
+
+    Rows are (features,), or (channels, ...), where all values of a channel are normalised alike.
 
     In training mean and variance are the batch's; in prediction they are running averages, which
     keep 0.9 of the old at every step.
@@ -45,16 +47,21 @@ class BatchNorm(Layer):
             raise ValueError(f"BatchNorm: activation is {self.activation!r}, wanted None or 'relu'")
 
     def params(self, shape: Shape) -> dict[str, Param]:
-        c = features(self, shape)
+        c = self._channels(shape)
         return {"gamma": Param((c,), ones), "beta": Param((c,), zeros)}
 
     def averages(self, shape: Shape) -> dict[str, Average]:
-        c = features(self, shape)
+        c = self._channels(shape)
         return {"mean": Average((c,), 0.0), "variance": Average((c,), 1.0)}
+
+    def _channels(self, shape: Shape) -> int:
+        if not shape:
+            raise ValueError("BatchNorm takes rows of shape (features,) or (channels, ...), got ()")
+        return shape[0]
 
     def forward(self, x: Array, frame: Frame, train: bool) -> Array:
         gamma, beta = frame.param("gamma"), frame.param("beta")
-        y, work = frame.rows("y", x.shape[1]), self._work(x, frame)
+        y, work = frame.rows("y", *x.shape[1:]), self._work(x, frame)
         if not train:
             mean, variance = frame.average("mean"), frame.average("variance")
             return ops.batch_norm_predict(
@@ -86,7 +93,7 @@ class BatchNorm(Layer):
             frame.saved["statistics"],
             y=frame.saved["y"] if self.activation else None,
             accumulate=frame.accumulate("gamma"),
-            out=frame.rows("dx", x.shape[1]),
+            out=frame.rows("dx", *x.shape[1:]),
             out_gamma=frame.grad("gamma"),
             out_beta=frame.grad("beta"),
             work=self._work(x, frame),

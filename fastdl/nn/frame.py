@@ -53,6 +53,8 @@ class Shared:
     params: dict[str, Array]
     averages: dict[str, Array]
     grads: dict[str, Array]
+    trained: frozenset[str]
+    """Names of the parameters that are not frozen."""
     batch: dict[str, Array]
     """This batch's statistics, under the names of the averages that they go into."""
     rows: int = 0
@@ -101,6 +103,10 @@ class Frame:
     def grad(self, name: str) -> Array:
         """The gradient of a parameter, to be written; see `accumulate`."""
         return _named(self._shared.grads, self._owner, name)
+
+    def trains(self, name: str) -> bool:
+        """Whether a parameter is trained; the gradient of one that is frozen need not be written."""
+        return _join(self._owner, name) in self._shared.trained
 
     def average(self, name: str) -> Array:
         """A running average of this place, for prediction."""

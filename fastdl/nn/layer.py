@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..initializers import Initializer
 from ..typing import Array, Shape
 from .frame import Frame
+from .place import Places
+from .summary import summary
 
 
 class Param(NamedTuple):
@@ -36,9 +39,13 @@ class Layer:
     All shapes are those of one row: they leave out the axis of the batch.
     """
 
-    def children(self, shape: Shape) -> tuple[tuple[Layer, Shape], ...]:
+    def children(self, shape: Shape) -> Iterable[tuple[Layer, Shape]]:
         """The layers within this one, each with the shape of its input, given this one's."""
         return ()
+
+    def given_shape(self) -> Shape | None:
+        """The shape of its input, where its own description tells it."""
+        return None
 
     def params(self, shape: Shape) -> dict[str, Param]:
         """Its own parameters, for inputs of this shape."""
@@ -51,6 +58,33 @@ class Layer:
     def output_shape(self, shape: Shape) -> Shape:
         """The shape of its output, for inputs of this shape."""
         return shape
+
+    def summary(self, input_shape: Shape | None = None) -> str:
+        """A table of the layers: what each makes of a row, and how many parameters it has.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            Of one row; not needed where the first layer was given its number of inputs.
+
+        Examples
+        --------
+        >>> from fastdl import nn
+        >>> print(nn.Sequential(nn.Linear(8, inputs=4), nn.ReLU(), nn.Linear(3)).summary())
+        layer  type    output  parameters
+        -----  ------  ------  ----------
+               input   (4,)
+        0      Linear  (8,)            40
+        1      ReLU    (8,)
+        2      Linear  (3,)            27
+        67 parameters, 268 bytes in float32
+        """
+        shape = self.given_shape() if input_shape is None else tuple(input_shape)
+        if shape is None:
+            raise ValueError(
+                "summary: the first layer does not tell its inputs; pass the shape of a row, summary((64,))"
+            )
+        return summary(Places(self, shape))
 
     def forward(self, x: Array, frame: Frame, train: bool) -> Array:
         """The output for input x (rows, ...)."""

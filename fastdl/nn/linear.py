@@ -60,6 +60,9 @@ class Linear(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (self.outputs,)
 
+    def given_shape(self) -> Shape | None:
+        return None if self.inputs is None else (self.inputs,)
+
     def forward(self, x: Array, frame: Frame, train: bool) -> Array:
         bias = frame.param("bias") if self.bias else None
         y = frame.rows("y", self.outputs)
@@ -70,14 +73,15 @@ class Linear(Layer):
         if self.activation:
             y = frame.saved["y"]
             dy = ops.activation_backward(dy, self.activation, y=y, out=frame.rows("dz", self.outputs))
-        ops.matmul_backward_weights(
-            frame.saved["x"],
-            dy,
-            bias=self.bias,
-            accumulate=frame.accumulate("weight"),
-            out=frame.grad("weight"),
-            out_bias=frame.grad("bias") if self.bias else None,
-        )
+        if frame.trains("weight") or (self.bias and frame.trains("bias")):
+            ops.matmul_backward_weights(
+                frame.saved["x"],
+                dy,
+                bias=self.bias,
+                accumulate=frame.accumulate("weight"),
+                out=frame.grad("weight"),
+                out_bias=frame.grad("bias") if self.bias else None,
+            )
         if not frame.wants_dx:
             return None
         weight = frame.param("weight")

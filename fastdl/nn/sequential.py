@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..typing import Array, Shape
 from .frame import Frame
 from .layer import Layer
@@ -30,12 +32,13 @@ class Sequential(Layer):
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
-    def children(self, shape: Shape) -> tuple[tuple[Layer, Shape], ...]:
-        found = []
+    def children(self, shape: Shape) -> Iterator[tuple[Layer, Shape]]:
         for layer in self.layers:
-            found.append((layer, shape))
+            yield layer, shape
             shape = layer.output_shape(shape)
-        return tuple(found)
+
+    def given_shape(self) -> Shape | None:
+        return self.layers[0].given_shape() if self.layers else None
 
     def output_shape(self, shape: Shape) -> Shape:
         for layer in self.layers:

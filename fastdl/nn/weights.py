@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import fnmatch
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,30 +11,8 @@ import numpy as np
 from .. import random
 from ..arena import Layout
 from ..typing import Array, Shape
-from .layer import Average, Layer, Param
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """One use of a layer in a model."""
-
-    layer: Layer
-    path: str
-    owner: str
-    """The path of the layer's first use, whose parameters this one shares."""
-    stream: int
-    """Of random numbers: every place draws its own."""
-    shape: Shape
-    """Of a row of its input."""
-    wants_dx: bool
-    """Whether anything before it has parameters."""
-    children: tuple[Place, ...]
-
-    def walk(self) -> Iterator[Place]:
-        """This place, then all within it, in order."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+from .layer import Layer
+from .place import Places
 
 
 class Weights:
@@ -48,11 +26,14 @@ class Weights:
     dtype : float32 or float64
     seed : int
         Of the parameters at the start.
+    frozen : sequence of str
+        Patterns of names of parameters that are not trained: "0.*", "*.gamma".
 
     Attributes
     ----------
     flat : (size,) array
-        All parameters; the first `layout.split` elements are those that take weight decay.
+        All parameters: first, `decayed` elements long, those that take weight decay; up to `trained`
+        all others that are trained; then the frozen ones.
     params : dict of str to array
         Views into `flat`, named by layer: "0.weight", "0.bias", "1.gamma".
     averages_flat, averages
@@ -66,18 +47,24 @@ class Weights:
     {'0.weight': (2, 3), '0.bias': (3,), '1.gamma': (3,), '1.beta': (3,)}
     """
 
-    def __init__(self, model: Layer, input_shape: Shape, *, dtype: Any = np.float32, seed: int = 0):
+    def __init__(
+        self, model: Layer, input_shape: Shape, *, dtype: Any = np.float32, seed: int = 0, frozen: Sequence[str] = ()
+    ):
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"Weights: dtype must be float32 or float64, got {np.dtype(dtype)}")
         self.model = model
         self.input_shape = tuple(input_shape)
-        params: dict[str, Param] = {}
-        averages: dict[str, Average] = {}
-        self.root = _Builder(params, averages).place(model, self.input_shape, "", wants_dx=False)
-        self.output_shape = model.output_shape(self.input_shape)
+        params = Places(model, self.input_shape).params
+        self.frozen = _matching(frozen, list(params))
+        places = Places(model, self.input_shape, self.frozen)
+        self.root, averages = places.root, places.averages
+        self.output_shape = self.root.output_shape
 
-        decayed = {name for name, param in params.items() if param.decay}
-        self.layout = Layout({name: param.shape for name, param in params.items()}, dtype, decayed)
+        trained = [name for name in params if name not in self.frozen]
+        decay = [name for name in trained if params[name].decay]
+        shapes = {name: param.shape for name, param in params.items()}
+        self.layout = Layout(shapes, dtype, (decay, trained))
+        self.decayed, self.trained = self.layout.ends
         self.flat = self.layout.buffer()
         self.params = self.layout.views(self.flat)
         for number, (name, param) in enumerate(params.items()):
@@ -121,36 +108,14 @@ class Weights:
             array[...] = arrays[name]
 
 
-class _Builder:
-    """Walks a model and finds its places; shared layers are entered once."""
-
-    def __init__(self, params: dict[str, Param], averages: dict[str, Average]):
-        self.params, self.averages = params, averages
-        self.owners: dict[Layer, tuple[str, Shape]] = {}
-        self.streams = 0
-
-    def place(self, layer: Layer, shape: Shape, path: str, wants_dx: bool) -> Place:
-        owner, first_shape = self.owners.setdefault(layer, (path, shape))
-        if first_shape != shape:
-            raise ValueError(
-                f"layer {path} ({type(layer).__name__}) shares the weights of layer {owner}, which takes rows of "
-                f"shape {first_shape}, but gets {shape}"
-            )
-        try:
-            params, averages = layer.params(shape), layer.averages(shape)
-            within = layer.children(shape)
-        except ValueError as error:
-            if path and not str(error).startswith("layer "):
-                raise ValueError(f"layer {path}: {error}") from None
-            raise
-        stream, self.streams = self.streams, self.streams + 1
-        prefix = f"{path}." if path else ""
-        if owner == path:
-            self.params.update({f"{prefix}{name}": param for name, param in params.items()})
-        self.averages.update({f"{prefix}{name}": average for name, average in averages.items()})
-        children = []
-        below = wants_dx or bool(params)
-        for number, (child, child_shape) in enumerate(within):
-            children.append(self.place(child, child_shape, f"{prefix}{number}", below))
-            below = below or any(p.layer.params(p.shape) for p in children[-1].walk())
-        return Place(layer, path, owner, stream, shape, wants_dx, tuple(children))
+def _matching(patterns: Sequence[str], names: Sequence[str]) -> frozenset[str]:
+    """The names that match any of the patterns, each of which must match one."""
+    if isinstance(patterns, str):
+        raise TypeError(f"frozen: got the text {patterns!r}, wanted a sequence of patterns, [{patterns!r}]")
+    found: set[str] = set()
+    for pattern in patterns:
+        matching = fnmatch.filter(names, pattern)
+        if not matching:
+            raise ValueError(f"frozen: no parameter is called {pattern!r}; there are {', '.join(names)}")
+        found.update(matching)
+    return frozenset(found)

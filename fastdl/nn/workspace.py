@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .frame import Frame, Shared
-from .weights import Place, Weights
+from .place import Place
+from .weights import Weights
 
 
 class Workspace:
@@ -22,7 +23,8 @@ class Workspace:
     ----------
     control : Control
     frame : Frame
-        The whole model's; `input` is that of the batch's rows and targets, `loss` the loss's.
+        The whole model's; `input` is that of the batch's rows and targets, `loss` the loss's,
+        `update` that of the optimizer.
     grads_flat
         Gradients, laid out like the parameters.
     batch_flat
@@ -42,12 +44,14 @@ class Workspace:
             weights.params,
             weights.averages,
             layout.views(self.grads_flat) if train else {},
+            frozenset(weights.params) - weights.frozen,
             averages.views(self.batch_flat) if train else {},
         )
         self.control = self.shared.control
         self.frame = self._frame(weights.root)
         self.input = Frame(self.shared)
         self.loss = Frame(self.shared)
+        self.update = Frame(self.shared)
 
     def _frame(self, place: Place) -> Frame:
         children = tuple(self._frame(child) for child in place.children)

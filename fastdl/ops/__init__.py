@@ -6,6 +6,7 @@ of a call are float32, or all float64. Arrays that are not contiguous are copied
 """
 
 from .activation import ACTIVATIONS, FROM_INPUT, activation, activation_backward
+from .add import add
 from .batch_norm import (
     BatchNormWork,
     BatchStatistics,
@@ -47,6 +48,7 @@ __all__ = [
     "adagrad_update",
     "adam_scalars",
     "adam_update",
+    "add",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_predict",

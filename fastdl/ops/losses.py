@@ -28,45 +28,43 @@ def loss(
 ) -> tuple[Array, Array]:
     """Mean loss over all elements, and its gradient.
 
-        With d = y - t: mse d^2; l1 |d|; huber d^2 / 2 up to |d| = delta and a straight line beyond;
-        hinge max(0, 1 - t y), t being -1 or 1; bce binary cross-entropy of logits y,
-        log(1 + e^y) - t y, t from 0 to 1.
+    With d = y - t: mse d^2; l1 |d|; huber d^2 / 2 up to |d| = delta and a straight line beyond;
+    hinge max(0, 1 - t y), t being -1 or 1; bce binary cross-entropy of logits y,
+    log(1 + e^y) - t y, t from 0 to 1.
 
-        Parameters
-        ----------
-        outputs, targets : (n, ...)
-        name : {"mse", "l1", "huber", "hinge", "bce"}
-        delta : float
-            Of huber.
-        weights : (n,), optional
-            Of rows; the mean is then over their sum. A row of weight 0 counts for nothing.
-        scale : (1,) float64, optional
-            1 / n unless a batch comes in parts.
-        total : (1,) float64, optional
-            The loss is added to it.
-        work : (loss_work_size(shape),) float64, optional
-            Scratch.
-        out : like outputs, optional
+    Parameters
+    ----------
+    outputs, targets : (n, ...)
+    name : {"mse", "l1", "huber", "hinge", "bce"}
+    delta : float
+        Of huber.
+    weights : (n,), optional
+        Of rows; the mean is then over their sum. A row of weight 0 counts for nothing.
+    scale : (1,) float64, optional
+        1 / n unless a batch comes in parts.
+    total : (1,) float64, optional
+        The loss is added to it.
+    work : (loss_work_size(shape),) float64, optional
+        Scratch.
+    out : like outputs, optional
 
-        Returns
-        -------
-        total : (1,) float64 array
-        doutputs : array like outputs
+    Returns
+    -------
+    total : (1,) float64 array
+    doutputs : array like outputs
 
-        Raises
-        ------
-        ValueError
-            For an empty batch, beside what all ops raise.
+    Raises
+    ------
+    ValueError
+        For an empty batch, beside what all ops raise.
 
-        Examples
-        --------
-        >>> import math
-
-    import numpy as np
-        >>> from fastdl import ops
-        >>> ops.loss(np.array([[1.0], [5.0]]), np.array([[0.0], [2.0]]), "mse")
-        (array([5.]), array([[1.],
-               [3.]]))
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import ops
+    >>> ops.loss(np.array([[1.0], [5.0]]), np.array([[0.0], [2.0]]), "mse")
+    (array([5.]), array([[1.],
+           [3.]]))
     """
     op = "loss"
     outputs = checks.array(op, "outputs", outputs, "...")

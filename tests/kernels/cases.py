@@ -66,6 +66,16 @@ def activation_backward(name):
     return case
 
 
+# ---------------------------------------------------------------- add
+
+
+def add(draw, dtype, large):
+    shape = flat(draw, large)
+    return Case(
+        {"a": draw(floats(shape, dtype)), "b": draw(floats(shape, dtype)), "y": empty(*shape, dtype=dtype)}, {"y": {}}
+    )
+
+
 # ---------------------------------------------------------------- softmax
 
 
@@ -503,6 +513,7 @@ MATMUL |= {"product": matmul_product, "backward_weights": matmul_backward_weight
 KINDS = {"relu": "exact", "tanh": "function"}  # others are "elementwise"
 
 CASES = {
+    "add": {"forward": add},
     "activation": {
         **{name: activation(name, KINDS.get(name, "elementwise")) for name in ops.ACTIVATIONS},
         **{f"{name}_backward": activation_backward(name) for name in ops.ACTIVATIONS},
