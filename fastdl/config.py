@@ -1,9 +1,32 @@
-"""What a run of `fastdl train` is made of, and written to its folder as a record."""
+"""What a run of `fastdl train` is made of: the one source of its flags, its TOML file and `--set`."""
 
 from __future__ import annotations
 
+import difflib
 import json
-from dataclasses import asdict, dataclass
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "task": ("auto", "classification", "regression"),
+    "missing": ("error", "mean"),
+    "activation": ("relu", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"),
+    "start": ("he_normal", "xavier_normal", "glorot_normal", "glorot_uniform"),
+    "loss": ("auto", "cross_entropy", "mse", "l1", "huber"),
+    "optimizer": ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"),
+    "schedule": ("constant", "step", "cosine"),
+    "device": ("auto", "cpu", "cuda"),
+}
+TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _told(default: Any, what: str) -> Any:
+    return field(default=default, metadata={"help": what})
 
 
 @dataclass(frozen=True)
@@ -13,28 +36,145 @@ class Config:
     Examples
     --------
     >>> from fastdl.config import Config
-    >>> print(Config(layers=(64, 32)).to_toml().splitlines()[3])
-    layers = [64, 32]
+    >>> Config.of({"layers": [64, 32], "epochs": 5}, "run.toml").layers
+    (64, 32)
     """
 
-    seed: int = 0
-    epochs: int = 100
-    batch_size: int = 64
-    layers: tuple[int, ...] = (128,)
-    dropout: float = 0.5
-    learning_rate: float = 3e-3
+    data: str = _told("digits", "digits, or a file: .csv, .tsv, .npz, .npy, or IDX (MNIST's format, .gz too)")
+    target: str | None = _told(None, "what is to be learnt: a CSV's column, an array of an .npz, or a file of targets")
+    task: str = _told("auto", "auto reads it off the target")
+    drop: tuple[str, ...] = _told((), "columns that are left out")
+    missing: str = _told("error", "what a missing cell is: an error, or the mean of its column")
+    group: str | None = _told(None, "a column whose equal values never stand in two parts")
+    seed: int = _told(0, "of everything random")
+    epochs: int = _told(100, "passes over the data")
+    batch_size: int = _told(64, "rows a step")
+    accumulate: int = _told(1, "parts that a batch is worked on in")
+    layers: tuple[int, ...] = _told((128,), "widths of the hidden layers")
+    activation: str = _told("relu", "of the hidden layers")
+    batch_norm: bool = _told(True, "batch norm in every hidden layer")
+    dropout: float | None = _told(None, "share of units dropped: 0.5 for classes, 0 for numbers")
+    start: str = _told("he_normal", "weights at the start")
+    loss: str = _told("auto", "auto is cross-entropy for classes, the squared error for numbers")
+    smoothing: float = _told(0.0, "label smoothing")
+    optimizer: str = _told("adam", "how parameters follow from gradients")
+    learning_rate: float = _told(3e-3, "at its highest")
+    momentum: float = _told(0.9, "of momentum and nesterov")
+    schedule: str = _told("constant", "how the rate falls: not, tenfold at 1/2 and 3/4 of the epochs, or by a cosine")
+    warmup: int = _told(0, "epochs over which the rate rises")
+    weight_decay: float = _told(0.0, "L2 on weights; under adamw decoupled")
+    l1: float = _told(0.0, "L1 on weights")
+    clip_norm: float | None = _told(None, "the largest norm of all gradients together")
+    patience: int = _told(0, "stop after so many epochs without a lower dev loss; 0 never")
+    device: str = _told("auto", "where to train")
 
     def __post_init__(self) -> None:
-        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}, wanted at least 1")
-        if self.batch_size == 1:
-            raise ValueError("batch_size is 1, wanted at least 2, since batch norm needs the deviation of a batch")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("warmup", 0), ("patience", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, wanted at least {least}")
+        if self.batch_norm and self.batch_size < 2 * self.accumulate:
+            raise ValueError(
+                f"batch_size is {self.batch_size} in {self.accumulate} part{'s' * (self.accumulate > 1)}, wanted at "
+                "least 2 rows each, since batch norm needs the deviation of a batch; or batch_norm=false"
+            )
         if min(self.layers, default=1) < 1:
             raise ValueError(f"layers are {self.layers}, wanted widths of at least 1")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed is {self.seed}, wanted 0 to 2^64 - 1")
+        for name in ("dropout", "smoothing", "momentum"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name} is {value}, wanted at least 0 and below 1")
+        for name in ("learning_rate", "weight_decay", "l1"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}, wanted 0 or more")
+        if self.warmup >= self.epochs and self.warmup:
+            raise ValueError(f"warmup is {self.warmup} epochs of {self.epochs}, wanted fewer")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, wanted {_nearest(getattr(self, name), choices)}"
+                    f"one of {', '.join(choices)}"
+                )
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], where: str, base: Config | None = None) -> Config:
+        """A configuration from plain values, those of `base` or defaults for the rest; errors name `where`."""
+        known = typing.get_type_hints(cls)
+        found = asdict(base) if base else {}
+        for key, value in values.items():
+            if key not in known:
+                raise ValueError(
+                    f"{where}: there is no key {key!r}; did you mean {_nearest(key, tuple(known), alone=True)}? "
+                    f"(keys: {', '.join(known)})"
+                )
+            found[key] = _converted(where, key, value, known[key])
+        return cls(**found)
+
+    @classmethod
+    def from_toml(cls, text: str, where: str, base: Config | None = None) -> Config:
+        """A configuration from the text of a TOML file."""
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{where}: {error}") from None
+        return cls.of(values, where, base)
 
     def to_toml(self) -> str:
-        """The configuration as TOML, whose plain values are those of JSON."""
-        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(self).items())
+        """The configuration as TOML, whose plain values are those of JSON; what is None is left out."""
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in asdict(self).items() if value is not None]
+        return "".join(lines)
+
+
+def assigned(text: str) -> tuple[str, Any]:
+    """Key and value of "key=value", the value being TOML's or, where it is none, a text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text}: wanted key=value")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def help_of(name: str) -> str:
+    """What a key means, its choices and its default, in a line."""
+    (found,) = (f for f in fields(Config) if f.name == name)
+    told = str(found.metadata["help"])
+    if name in CHOICES:
+        told += f" ({', '.join(CHOICES[name])})"
+    if found.default is None or found.default == ():
+        return told
+    default = " ".join(map(str, found.default)) if isinstance(found.default, tuple) else found.default
+    return f"{told} [{str(default).lower() if isinstance(default, bool) else default}]"
+
+
+def kind_of(name: str) -> tuple[type, bool]:
+    """The type of a key's value, or of each of several, and whether there are several."""
+    return _kind(typing.get_type_hints(Config)[name])
+
+
+def _kind(hint: Any) -> tuple[type, bool]:
+    if isinstance(hint, types.UnionType):
+        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    return hint, False
+
+
+def _converted(where: str, key: str, value: Any, hint: Any) -> Any:
+    kind, several = _kind(hint)
+    values = value if several and isinstance(value, (list, tuple)) else [value]
+    found = []
+    for each in values:
+        if kind is float and isinstance(each, int) and not isinstance(each, bool):
+            each = float(each)
+        if type(each) is not kind:
+            raise ValueError(f"{where}: {key} is {value!r}, wanted {TYPES[kind]}{' or a list of them' * several}")
+        found.append(each)
+    return tuple(found) if several else found[0]
+
+
+def _nearest(name: Any, names: tuple[str, ...], alone: bool = False) -> str:
+    near = difflib.get_close_matches(str(name), names, 1, cutoff=0.0 if alone else 0.6)
+    return f"{near[0]!r}" if alone else f"{near[0]!r}, " if near else ""

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import backend, checks, ops
 from .arena import aligned
+from .data import Rows
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
 from .nn.frame import FLOATS_AT, Frame
@@ -36,7 +37,7 @@ def check_rows(
     `row` is the shape that rows must have, where it is known; `names` are those that errors give.
     """
     for name, value in zip(names, (x, target), strict=True):
-        if not backend.is_array(value):
+        if not backend.is_array(value) and not isinstance(value, Rows):
             raise TypeError(
                 f"training: {name} must be a numpy.ndarray, got {type(value).__qualname__}; pass np.asarray({name})"
             )
@@ -235,13 +236,16 @@ class TrainStep:
             raise ValueError(f"TrainStep.set_order: {wanted}, got {order.min()} to {order.max()}")
         self._order[...] = order  # in place: tapes hold its address
 
-    def run(self, start: int, n: int) -> float:
-        """Make a step on rows order[start : start + n] of the bound data set; return their mean loss."""
+    def run(self, start: int, n: int, *, first_row: int = 0, rows: int | None = None) -> float:
+        """Make a step on rows order[start : start + n] of the bound data set; return their mean loss.
+
+        `first_row` and `rows` tell of a batch in parts, as in a call on rows that are handed over.
+        """
         if self._order is None or self.workspace is None:
             raise RuntimeError("TrainStep.run: no data set is bound; call bind(x, target) first")
         if start < 0 or n < 1 or start + n > len(self._order):
             raise IndexError(f"TrainStep.run: rows {start} to {start + n} of {len(self._order)} were asked for")
-        return self._make(self.workspace, n, start, 0, n, bound=True)
+        return self._make(self.workspace, n, start, first_row, n if rows is None else rows, bound=True)
 
     def _check(self, x: Array, target: Array) -> Workspace:
         """Raise for rows that do not fit the model or each other; make the weights if there are none."""

@@ -1,80 +1,48 @@
-"""Training from arrays: epochs of steps, what is measured after each, and prediction."""
+"""Training: epochs of steps, what is measured after each, prediction, and files to go on from."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-import signal
-import sys
-import threading
 import time
-import warnings
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backend, checkpoint, checks, metrics, random
-from .files import write_atomic
+from . import backend, checkpoint, checks, data, metrics, ops
+from .callbacks import Callback, ModelCheckpoint
+from .feed import Feed, FromBatches, FromMemory, SkippedRowWarning, batches_of, out_of_memory, parts, rows_of
+from .history import History
+from .interrupt import StopOnInterrupt
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
 from .optim import Optimizer
+from .progress import Progress
 from .step import TrainStep, check_rows
 from .typing import Array
 
+__all__ = ["History", "SkippedRowWarning", "Trainer"]
+
 PREDICT_ROWS = 256  # at a time: their activations stay in the cache
+Metric = str | Callable[[Array, Array], float]
 
 
-class SkippedRowWarning(UserWarning):
-    """The last row of every epoch was left out, since batch norm cannot train on a batch of one."""
+class TrainingState(NamedTuple):
+    """What an optimizer came to: it goes with the weights to another step, or to a file."""
+
+    optimizer: Optimizer
+    count: int
+    moments: list[dict[str, Array]]
+    """By the names of parameters."""
 
 
-class History:
-    """A row of figures an epoch.
-
-    Attributes
-    ----------
-    rows : list of dict
-        Each with `epoch` (from 1), `loss` (the mean over the epoch's batches, dropout on), `val_loss`
-        and `val_accuracy` (on the validation set; only if there is one), `learning_rate` (of the
-        last step), and `rows_per_second` (of training).
-    interrupted : bool
-        Whether Ctrl-C ended the training.
-
-    Examples
-    --------
-    >>> from fastdl import History
-    >>> history = History()
-    >>> history.rows.append({"epoch": 1, "loss": 0.5})
-    >>> history["loss"]
-    [0.5]
-    """
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-        self.interrupted = False
-
-    def __getitem__(self, column: str) -> list[float]:
-        return [row[column] for row in self.rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the table, with a line of names first; numbers in full precision."""
-        text = io.StringIO()
-        if self.rows:
-            writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        write_atomic(path, text.getvalue().encode())
+class _Interrupted(Exception):
+    """Ctrl-C was pressed while the validation set was measured."""
 
 
 class Trainer:
-    """Trains a model on arrays.
+    """Trains a model.
 
     Parameters
     ----------
@@ -85,6 +53,9 @@ class Trainer:
     seed : int
         Of the weights at the start, of dropout, and of the order of the rows.
     dtype : float32 or float64
+    metrics : sequence, optional
+        What is measured beside the loss: names of `fastdl.metrics`, or functions of outputs and
+        targets; by default what goes with the loss, accuracy say.
 
     Attributes
     ----------
@@ -92,20 +63,17 @@ class Trainer:
         Another one takes its place with the next `fit`, and begins without moments.
     step : TrainStep
         None before the first `fit`; it holds the optimizer's state.
+    epochs : int
+        Made so far, over all calls of `fit`.
+    history : History
+        Of all of them.
+    interrupted : bool
+        Whether the last `fit` was ended by Ctrl-C.
+    stop_training : bool
+        Set by a callback to end the training after the step at hand.
 
     Examples
     --------
-    >>> import fastdl as fd
-    >>> from fastdl import nn
-    >>> x, y = fd.data.load_digits()
-    >>> train, test = fd.data.split(x / 16, y, parts=(0.8, 0.2), stratify=True)
-    >>> model = nn.Sequential(nn.Linear(64, activation="relu"), nn.Linear(10))
-    >>> trainer = fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam(3e-3))
-    >>> history = trainer.fit(*train, epochs=10, batch_size=64, progress=False)
-    >>> trainer.evaluate(*test)["accuracy"] > 0.9
-    True
-    """
-
     def __init__(
         self,
         model: Layer,
@@ -115,17 +83,29 @@ class Trainer:
         device: str = "auto",
         seed: int = 0,
         dtype: Any = np.float32,
+        metrics: Sequence[Metric] | None = None,
     ):
         checks.word("Trainer", "seed", seed, 64)
         for name, given in (("model", model), ("loss", loss), ("optimizer", optimizer)):
             if isinstance(given, type):
                 raise TypeError(f"Trainer: {name} is the class {given.__name__}; write {given.__name__}(...)")
         self._model, self._loss, self.optimizer = model, loss, optimizer
+        self._metrics = _named(loss.metrics if metrics is None else metrics)
         self.device, self.seed, self.dtype = backend.device(device), seed, np.dtype(dtype)
         self.step: TrainStep | None = None
+        self.epochs = 0
+        self.history = History()
+        self.interrupted = self.stop_training = False
         self._weights: Weights | None = None
-        self._epochs = 0  # made so far, over all calls of fit
+        self._frozen: tuple[str, ...] = ()
+        self._carried: TrainingState | None = None  # for the next step
+        self._done, self._total, self._norm = 0, 0.0, 0.0  # of an epoch so far: rows, sum of their losses, gradient's norm
+        self._callbacks: list[Callback] = []
+        self._states: dict[str, dict[str, Any]] = {}  # of callbacks, from a file
+        self._show: Progress | None = None
         self._idle: list[Workspace] = []  # for prediction; each thread takes one, or makes one
+
+    # ------------------------------------------------------------ weights
 
     @property
     def weights(self) -> Weights:
@@ -140,36 +120,73 @@ class Trainer:
         """Make the weights for rows of this shape, as at the start; `fit` and `load` do so by themselves."""
         shape = tuple(input_shape)
         if self._weights is None:
-            self._weights = Weights(self._model, shape, dtype=self.dtype, seed=self.seed)
+            self._weights = Weights(self._model, shape, dtype=self.dtype, seed=self.seed, frozen=self._frozen)
         elif self._weights.input_shape != shape:
             raise ValueError(
                 f"Trainer.build: the weights are for rows of shape {self._weights.input_shape}, got {shape}"
             )
         return self._weights
 
+    def freeze(self, *patterns: str) -> None:
+        """From now on train all parameters but those whose names match; without patterns, train all.
+
+        The values of frozen parameters stay as they are, to the bit. (Running averages of batch norm
+        go on, since they are no parameters.)
+
+        Examples
+        --------
+        >>> import fastdl as fd
+        >>> from fastdl import nn
+        >>> model = nn.Sequential(nn.Linear(8, inputs=4), nn.ReLU(), nn.Linear(3))
+        >>> trainer = fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam())
+        >>> trainer.freeze("0.*")
+        >>> sorted(trainer.build((4,)).frozen)
+        ['0.bias', '0.weight']
+        """
+        if self._weights is not None:
+            old = self._weights
+            new = Weights(self._model, old.input_shape, dtype=self.dtype, seed=self.seed, frozen=patterns)
+            new.load(old.snapshot())
+            self._carried, self._weights, self.step = self._training_state(), new, None
+            self._idle.clear()
+        self._frozen = patterns
+
+    # ------------------------------------------------------------ training
+
     def fit(
         self,
-        x: Array,
-        y: Array,
+        x: Any,
+        y: Array | None = None,
         *,
-        validation: tuple[Array, Array] | None = None,
+        validation: Any = None,
         epochs: int = 10,
         batch_size: int = 128,
+        accumulate: int = 1,
+        callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> History:
         """Train for some epochs; a further call goes on from there.
 
-        Rows are taken in an order that depends on seed and epoch alone. Ctrl-C ends the training
-        after the step at hand, with the weights as they are then; a second Ctrl-C raises.
+        Rows of arrays are taken in an order that depends on seed and epoch alone. Ctrl-C ends the
+        training after the step at hand, with the weights as they are then, and the next call goes on
+        with the next step of that epoch; a second Ctrl-C raises.
 
         Parameters
         ----------
-        x : (n, ...)
-        y : (n, ...)
+        x : (n, ...), or batches
+            An array; one that is mapped from a file, or `data.Rows`, which are read batch by batch; or,
+            without y, an iterable of batches (x, y) that is gone over in every epoch, or a function of
+            the epoch's number, from 0, that returns one.
+        y : (n, ...), optional
             For cross-entropy the numbers of classes.
-        validation : (x, y), optional
+        validation : (x, y), or an iterable of batches, optional
             Measured after every epoch, never trained on.
         epochs, batch_size : int
+        accumulate : int
+            In so many parts each batch is worked on, whose gradients are summed: less memory for the
+            same step, but for batch norm, which sees a part at a time.
+        callbacks : sequence of Callback
+            Called in this order; those that write checkpoints last.
         progress : bool
             Show a line an epoch: one that is written over on a terminal.
 
@@ -178,66 +195,114 @@ class Trainer:
         History
             Of this call's epochs.
         """
-        if epochs < 1 or batch_size < 1:
-            raise ValueError(f"fit: got epochs={epochs} and batch_size={batch_size}, wanted at least 1 of each")
-        self._check(x, y)
-        if validation is not None:
-            self._check(*validation, ("validation[0]", "validation[1]"), x.shape[1:])
-        n, batch_size = len(x), min(batch_size, len(x))
-        step = self._step(batch_size, x.shape[1:])
-        step.bind(x, y)
-        if n % batch_size == 1 and batch_size > 1 and self.weights.averages:
-            n -= 1
-            warnings.warn(
-                f"fit: the last batch of an epoch would have one row ({len(x)} rows in batches of {batch_size}), "
-                "which batch norm cannot train on; each epoch leaves its last row out",
-                SkippedRowWarning,
-                stacklevel=2,
+        if epochs < 1 or batch_size < 1 or accumulate < 1:
+            raise ValueError(
+                f"fit: got epochs={epochs}, batch_size={batch_size} and accumulate={accumulate}, wanted at least 1 each"
             )
+        if y is not None:
+            self._check(x, y)
+        if isinstance(validation, tuple):
+            row = None if y is None else x.shape[1:]
+            self._check(*validation, ("validation[0]", "validation[1]"), row)
+        feed = self._feed(x, y, batch_size, accumulate)
+        self._callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, ModelCheckpoint))  # stable
+        self.interrupted = self.stop_training = False
         history = History()
-        show = _Progress(epochs) if progress else None
+        self._show = Progress(epochs) if progress else None
         try:
-            self._fit(step, n, batch_size, epochs, validation, history, show)
+            for callback in self._callbacks:
+                callback.trainer = self
+                callback.on_train_begin()
+            self._restore_callbacks()
+            try:
+                self._fit(feed, epochs, validation, history)
+            finally:
+                history.interrupted = self.interrupted
+                for callback in reversed(self._callbacks):  # checkpoints before best weights come back
+                    callback.on_train_end()
         finally:
-            if show:
-                show.close()
+            if self._show:
+                self._show.close()
+                self._show = None
         return history
 
-    def _fit(
-        self,
-        step: TrainStep,
-        n: int,
-        batch_size: int,
-        epochs: int,
-        validation: tuple[Array, Array] | None,
-        history: History,
-        show: _Progress | None,
-    ) -> None:
-        with _StopOnInterrupt(show.say if show else None) as stop:
-            for _ in range(epochs):
-                step.set_order(random.permutation(step.rows_bound, seed=self.seed, step=self._epochs))
-                total, began = 0.0, time.perf_counter()
-                for start in range(0, n, batch_size):
-                    rows = min(batch_size, n - start)
-                    total += rows * step.run(start, rows)
+    def say(self, line: str) -> None:
+        """Tell people something while `fit` runs, if it shows its progress."""
+        if self._show:
+            self._show.say(line)
+
+    def _fit(self, feed: Feed, epochs: int, validation: Any, history: History) -> None:
+        each_batch = [c for c in self._callbacks if type(c).on_batch_end is not Callback.on_batch_end]
+        last = self.epochs + epochs
+        with StopOnInterrupt(self.say) as stop:
+            while self.epochs < last and not self.stop_training:
+                for callback in self._callbacks:
+                    callback.on_epoch_begin(self.epochs)
+                before, began = self._done, time.perf_counter()
+                for number, (done, rows, loss) in enumerate(feed.epoch(self.epochs, self._done)):
+                    self._done = done
+                    self._total += rows * loss
+                    for callback in each_batch:
+                        callback.on_batch_end(number, {"loss": loss})
                     if stop.asked:
-                        history.interrupted = True
+                        self.interrupted = True
+                        return
+                    if self.stop_training:
                         return
                 seconds = time.perf_counter() - began
-                self._epochs += 1
-                row = {"epoch": self._epochs, "loss": total / n}
-                if validation is not None:
-                    row |= {f"val_{name}": value for name, value in self.evaluate(*validation).items()}
-                row |= {"learning_rate": self.optimizer.learning_rate(step.count), "rows_per_second": n / seconds}
+                if self.step and self.step.workspace and self._done > before:
+                    self._norm = float(ops.global_norm(self.step.workspace.grads_flat[: self.weights.trained])[0][0])
+                try:
+                    measured = self._measure_epoch(validation, lambda: stop.asked)
+                except _Interrupted:
+                    self.interrupted = True
+                    return
+                row = {"epoch": self.epochs + 1, **measured, "rows_per_second": (self._done - before) / seconds}
+                self.epochs, self._done, self._total = self.epochs + 1, 0, 0.0
                 history.rows.append(row)
-                if show:
-                    show(len(history), row)
+                self.history.rows.append(row)
+                for callback in self._callbacks:
+                    callback.on_epoch_end(self.epochs - 1, row)
+                if self._show:
+                    self._show(len(history), row)
                 if stop.asked:
-                    history.interrupted = True
+                    self.interrupted = True
                     return
 
+    def _measure_epoch(self, validation: Any, asked: Callable[[], bool]) -> dict[str, float]:
+        """What the history tells of the epoch just made."""
+        weights, state = self.weights, self._training_state()
+        row = {"loss": self._total / max(1, self._done)}
+        row["penalty"] = self.optimizer.penalty(weights.flat[: weights.decayed])
+        if validation is not None:
+            row |= {f"val_{name}": value for name, value in self._evaluate(validation, asked).items()}
+        row["learning_rate"] = self.optimizer.learning_rate(max(1, state.count if state else 1))
+        row["gradient_norm"] = self._norm
+        return row
+
+    def _feed(self, x: Any, y: Array | None, batch_size: int, accumulate: int) -> Feed:
+        if y is None:
+            return FromBatches(batches_of(x), self._step_for, accumulate)
+        if out_of_memory(x) or out_of_memory(y):
+            size = min(batch_size, len(x))
+            rows, targets = rows_of(x), rows_of(y)
+            return FromBatches(
+                lambda epoch: data.batches(rows, targets, size, seed=self.seed, epoch=epoch), self._step_for, accumulate
+            )
+        size = min(batch_size, len(x))
+        step = self._step(max(rows for _, rows in parts(size, accumulate)), x.shape[1:])
+        step.bind(x, y)
+        return FromMemory(step, batch_size, self.seed, accumulate)
+
+    def _step_for(self, x: Array, y: Array, rows: int) -> TrainStep:
+        """The step for a batch that was handed over, in parts of so many rows at most."""
+        self._check(x, y)
+        if self.step and self.step.batch_size >= rows and self.step.optimizer is self.optimizer:
+            return self.step
+        return self._step(rows, x.shape[1:])
+
     def _check(
-        self, x: Array, y: Array, names: tuple[str, str] = ("x", "y"), row: tuple[int, ...] | None = None
+        self, x: Any, y: Any, names: tuple[str, str] = ("x", "y"), row: tuple[int, ...] | None = None
     ) -> None:
         check_rows(self._model, self._loss, x, y, row=self._weights.input_shape if self._weights else row, names=names)
 
@@ -246,6 +311,7 @@ class Trainer:
         old = self.step
         if old and old.batch_size == batch_size and old.optimizer is self.optimizer:
             return old
+        carried = self._training_state()
         new = TrainStep(
             self._model,
             self._loss,
@@ -255,15 +321,40 @@ class Trainer:
             seed=self.seed,
             weights=self.build(row),
         )
-        if old and old.optimizer is self.optimizer:
-            new.count = old.count
-            for moment, saved in zip(new.moments, old.moments, strict=True):
-                moment[...] = saved
-        self.step = new
+        if carried:
+            new.count = carried.count
+            for moment, saved in zip(new.moments, carried.moments, strict=True):
+                for name, view in self.weights.layout.views(moment).items():
+                    view[...] = saved[name]
+        self.step, self._carried = new, None
         return new
 
-    def predict(self, x: Array) -> Array:
+    def _training_state(self) -> TrainingState | None:
+        """What the optimizer came to; None before its first step."""
+        state = self._carried
+        if self.step is not None:
+            moments = [self.weights.layout.views(moment) for moment in self.step.moments]
+            state = TrainingState(self.step.optimizer, self.step.count, moments)
+        return state if state and state.optimizer is self.optimizer else None
+
+    # ------------------------------------------------------------ prediction
+
+    def predict(self, x: Any) -> Array:
         """The model's output for every row, with dropout off and running averages in batch norm.
+
+        Parameters
+        ----------
+        x : (n, ...)
+            An array, one that is mapped from a file, or `data.Rows`.
+
+        Returns
+        -------
+        (n, ...) array; for cross-entropy logits, whose largest names the class.
+        """
+        return self._predict(x, lambda: False)
+
+    def predict_proba(self, x: Any) -> Array:
+        """The probability of every class, or of every label, for every row.
 
         Parameters
         ----------
@@ -271,99 +362,184 @@ class Trainer:
 
         Returns
         -------
-        (n, ...) array; for cross-entropy logits, whose largest names the class.
+        (n, classes) array: the softmax of the outputs under cross-entropy, their sigmoid under binary
+        cross-entropy; other losses raise TypeError.
         """
+        return self._loss.probabilities(self.predict(x))
+
+    def evaluate(self, x: Any, y: Array | None = None) -> dict[str, float]:
+        """Loss and metrics on rows, with dropout off and running averages in batch norm.
+
+        Parameters
+        ----------
+        x : (n, ...), or batches
+            As in `fit`.
+        y : (n, ...), optional
+        """
+        if y is not None:
+            self._check(x, y)
+        return self._evaluate((x, y) if y is not None else x, lambda: False)
+
+    def _evaluate(self, rows: Any, asked: Callable[[], bool]) -> dict[str, float]:
+        if isinstance(rows, tuple):
+            x, y = rows
+            outputs, targets = self._predict(x, asked), y
+        else:
+            made = [(self._predict(x, asked), y) for x, y in batches_of(rows)(0)]
+            if not made:
+                raise ValueError("evaluate: there are no batches")
+            outputs, targets = (np.concatenate(side) for side in zip(*made, strict=True))
+        targets = targets[: len(targets)] if isinstance(targets, data.Rows) else np.asarray(targets)
+        found = {"loss": self._loss.value(outputs, targets)}
+        return found | {name: float(measure(outputs, targets)) for name, measure in self._metrics.items()}
+
+    def _predict(self, x: Any, asked: Callable[[], bool]) -> Array:
         weights = self.weights
-        if not backend.is_array(x) or x.dtype.kind not in "fiub" or x.ndim == 0 or x.shape[1:] != weights.input_shape:
-            got = f"{x.shape} {x.dtype}" if isinstance(x, np.ndarray) else type(x).__qualname__
+        usable = backend.is_array(x) or isinstance(x, data.Rows)
+        if not usable or x.dtype.kind not in "fiub" or x.ndim == 0 or x.shape[1:] != weights.input_shape:
+            got = f"{x.shape} {x.dtype}" if usable else type(x).__qualname__
             raise ValueError(f"predict: got {got}, wanted real numbers of shape (n, *{weights.input_shape})")
+        x = rows_of(x)
         workspace = self._idle.pop() if self._idle else Workspace(weights, PREDICT_ROWS, train=False)
         out = np.empty((len(x), *weights.output_shape), weights.dtype)
         with backend.one_blas_thread():
             for start in range(0, len(x), PREDICT_ROWS):
+                if asked():
+                    raise _Interrupted
                 rows = np.require(x[start : start + PREDICT_ROWS], weights.dtype, ["C", "A"])
                 workspace.begin(len(rows))
                 out[start : start + len(rows)] = self._model.forward(rows, workspace.frame, train=False)
         self._idle.append(workspace)
         return out
 
-    def evaluate(self, x: Array, y: Array) -> dict[str, float]:
-        """Loss and accuracy on rows, with dropout off and running averages in batch norm."""
-        self._check(x, y)
-        outputs = self.predict(x)
-        return {"loss": self._loss.value(outputs, y), "accuracy": metrics.accuracy(outputs, y)}
+    # ------------------------------------------------------------ files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and running averages to a safetensors file."""
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        texts: Mapping[str, str] | None = None,
+        arrays: Mapping[str, Array] | None = None,
+    ) -> None:
+        """Write all that is needed to go on, to the bit, to one safetensors file.
+
+        That is: parameters and running averages, the optimizer's moments, steps and epochs made, seed,
+        place in the epoch, history, and what callbacks noted.
+
+        Parameters
+        ----------
+        path : path
+        texts, arrays : mappings, optional
+            What belongs to the model beside it, as preprocessing does; `checkpoint.load` gives them back.
+            Names of arrays hold a slash, "standardize/mean", as no parameter's does.
+        """
         weights = self.weights
-        texts = {"model": repr(self._model), "input_shape": json.dumps(weights.input_shape)}
-        checkpoint.save(path, weights.params | weights.averages, texts)
+        if wrong := [name for name in arrays or () if "/" not in name]:
+            raise ValueError(f"Trainer.save: the array {wrong[0]!r} has a name without a slash; call it 'own/{wrong[0]}'")
+        _, count, moments = self._training_state() or (None, 0, [])
+        held = {f"moments.{n}/{name}": array for n, views in enumerate(moments) for name, array in views.items()}
+        states = {}
+        for key, callback in _keyed(self._callbacks):
+            state = callback.state()
+            held |= {f"{key}/{name}": array for name, array in state.items() if isinstance(array, np.ndarray)}
+            states[key] = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+        state = {
+            "optimizer": type(self.optimizer).__name__ if moments or count else None,
+            "moments": len(moments),
+            "steps": count,
+            "epochs": self.epochs,
+            "done": self._done,
+            "total": self._total,
+            "norm": self._norm,
+            "seed": self.seed,
+            "frozen": self._frozen,
+            "history": self.history.rows,
+            "callbacks": states,
+        }
+        own = {
+            "model": repr(self._model),
+            "optimizer": repr(self.optimizer),
+            "input_shape": json.dumps(weights.input_shape),
+            "training": json.dumps(state),
+        }
+        checkpoint.save(path, {**weights.params, **weights.averages, **held, **(arrays or {})}, {**(texts or {}), **own})
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Take parameters and running averages from a file that `save` wrote for the same model."""
+    def load(self, path: str | os.PathLike[str], *, only_weights: bool = False) -> None:
+        """Go on from a file that `save` wrote, for the same model.
+
+        A training that was stopped at any step and goes on from its file gives the same bits as one
+        that was not, with the same rows and options.
+
+        Parameters
+        ----------
+        path : path
+        only_weights : bool
+            Take parameters and running averages alone: to train them further in another way.
+
+        Raises
+        ------
+        ValueError
+            For a damaged file, or one of another model, with a list of what differs; nothing is changed then.
+        """
         arrays, texts = checkpoint.load(path)
-        if "input_shape" not in texts:
+        if "training" not in texts:
             raise ValueError(f"Trainer.load: {path} was not written by Trainer.save")
-        self.build(tuple(json.loads(texts["input_shape"]))).load(arrays)
+        shape, state = tuple(json.loads(texts["input_shape"])), json.loads(texts["training"])
+        weights = self._weights or Weights(self._model, shape, dtype=self.dtype, seed=self.seed, frozen=self._frozen)
+        own = {name: array for name, array in arrays.items() if "/" not in name}
+        weights.check(own, f"Trainer.load: {path}")
+        if wrong := {array.dtype for array in own.values()} - {weights.dtype}:
+            raise ValueError(f"Trainer.load: {path} holds {wrong.pop()}, wanted Trainer(dtype={weights.dtype})")
+        if only_weights:
+            weights.load(own)
+            self._weights = weights
+            return
+        kept, mine = state["optimizer"], type(self.optimizer).__name__
+        if kept is not None and (kept != mine or state["moments"] != self.optimizer.moments):
+            raise ValueError(
+                f"Trainer.load: {path} holds the state of {texts['optimizer']}, and this trainer has {self.optimizer!r}; "
+                "pass only_weights=True to train on with another optimizer"
+            )
+        moments = [
+            {name: arrays[f"moments.{number}/{name}"] for name in weights.params} for number in range(state["moments"])
+        ]
+        weights.load(own)
+        self._weights, self.step, self.seed = weights, None, state["seed"]
+        self._carried = TrainingState(self.optimizer, state["steps"], moments) if kept is not None else None
+        self.epochs, self._done, self._total = state["epochs"], state["done"], state["total"]
+        self._norm = state["norm"]
+        self.history = History()
+        self.history.rows = state["history"]
+        self._states = {
+            key: values | {name.removeprefix(f"{key}/"): a for name, a in arrays.items() if name.startswith(f"{key}/")}
+            for key, values in state["callbacks"].items()
+        }
+        self._idle.clear()
+        if tuple(state["frozen"]) != self._frozen:
+            self.freeze(*state["frozen"])
+
+    def _restore_callbacks(self) -> None:
+        for key, callback in _keyed(self._callbacks):
+            if key in self._states:
+                callback.set_state(self._states[key])
+        self._states = {}
 
 
-class _StopOnInterrupt:
-    """Within it the first Ctrl-C only sets `asked`, so that no step is cut in two."""
-
-    def __init__(self, told: Callable[[str], None] | None = None) -> None:
-        self.asked = False
-        self._told = told
-        self._before: Any = None
-
-    def __enter__(self) -> _StopOnInterrupt:
-        # Where it is ignored, as under nohup, it stays so.
-        heard = signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None)
-        if heard and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        if self._told is not None:
-            self._told("stopping after this step; Ctrl-C again stops at once")
-        signal.signal(signal.SIGINT, self._before)
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+def _keyed(callbacks: Iterable[Callback]) -> list[tuple[str, Callback]]:
+    """Each callback under a name that is its own among these."""
+    counts: dict[str, int] = {}
+    found = []
+    for callback in callbacks:
+        name = type(callback).__name__
+        counts[name] = counts.get(name, -1) + 1
+        found.append((f"callbacks.{name}.{counts[name]}", callback))
+    return found
 
 
-class _Progress:
-    """How far the training is: a bar on a terminal; elsewhere a line for each tenth, or every 10 s."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-        self.said = time.monotonic()
-        self.bar: Any = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=epochs, unit="epoch", dynamic_ncols=True)
-
-    def __call__(self, number: int, row: dict[str, float]) -> None:
-        text = f"loss {row['loss']:.4f}"
-        if "val_loss" in row:
-            text += f"  dev loss {row['val_loss']:.4f}  dev accuracy {row['val_accuracy']:.2%}"
-        if self.bar is not None:
-            self.bar.set_postfix_str(text, refresh=False)
-            self.bar.update()
-        elif number == 1 or number % max(1, self.epochs // 10) == 0 or time.monotonic() - self.said > 10:
-            self.said = time.monotonic()
-            sys.stderr.write(f"epoch {number:{len(str(self.epochs))}}/{self.epochs}  {text}\n")
-
-    def say(self, line: str) -> None:
-        """Write a line, above the bar if there is one."""
-        if self.bar is not None:
-            self.bar.write(line, file=sys.stderr)
-        else:
-            sys.stderr.write(line + "\n")
-
-    def close(self) -> None:
-        """Leave the bar as it is and go to the next line."""
-        if self.bar is not None:
-            self.bar.close()
+def _named(wanted: Sequence[Metric]) -> dict[str, Callable[[Array, Array], Any]]:
+    if isinstance(wanted, str):
+        raise TypeError(f"Trainer: metrics is the text {wanted!r}, wanted a sequence, [{wanted!r}]")
+    return {
+        metric if isinstance(metric, str) else metric.__name__: metrics.by_name(metric) if isinstance(metric, str) else metric
+        for metric in wanted
+    }

@@ -94,6 +94,12 @@ class Weights:
         ValueError
             For names that are missing or unknown, or arrays of another shape; nothing is taken then.
         """
+        self.check(arrays, "Weights.load")
+        for name, array in (self.params | self.averages).items():
+            array[...] = arrays[name]
+
+    def check(self, arrays: Mapping[str, Array], where: str) -> None:
+        """Raise unless these are arrays of this model; the error begins with `where`, and lists all that differs."""
         own = self.params | self.averages
         wrong = [f"missing {name}" for name in own if name not in arrays]
         wrong += [f"unknown {name}" for name in arrays if name not in own]
@@ -103,9 +109,7 @@ class Weights:
             if name in arrays and arrays[name].shape != array.shape
         ]
         if wrong:
-            raise ValueError(f"Weights.load: these are the weights of another model: {'; '.join(wrong)}")
-        for name, array in own.items():
-            array[...] = arrays[name]
+            raise ValueError(f"{where}: these are the weights of another model: {'; '.join(wrong)}")
 
 
 def _matching(patterns: Sequence[str], names: Sequence[str]) -> frozenset[str]:

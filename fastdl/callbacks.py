@@ -1,0 +1,227 @@
+"""What is to happen between epochs: stopping early, keeping checkpoints, writing tables.
+
+A callback of one's own overrides what it wants of `Callback`; the names are Keras's.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .typing import Array
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """Base of all callbacks: does nothing.
+
+    Attributes
+    ----------
+    trainer : Trainer
+        Set before anything is called. `trainer.stop_training = True` ends the training, within an
+        epoch after the step at hand.
+    """
+
+    trainer: Trainer
+
+    def on_train_begin(self) -> None:
+        """Before the first epoch of a `fit`."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Before an epoch, counted from 0."""
+
+    def on_batch_end(self, batch: int, logs: Logs) -> None:
+        """After a batch, counted from 0 in its epoch, with its `loss`."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """After an epoch, counted from 0, with its row of the history."""
+
+    def on_train_end(self) -> None:
+        """After the last epoch of a `fit`, also of one that was stopped or interrupted."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold for this callback to go on as if nothing had happened: numbers and arrays."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; called after `on_train_begin`."""
+
+
+def _sign(name: str, monitor: str, mode: str) -> float:
+    """1 if more is better, else -1."""
+    if mode not in ("auto", "min", "max"):
+        raise ValueError(f"{name}: mode is {mode!r}, wanted 'auto', 'min' or 'max'")
+    if mode == "auto":
+        lower = ("loss", "mse", "penalty", "gradient_norm")
+        return -1.0 if monitor.endswith(lower) else 1.0
+    return 1.0 if mode == "max" else -1.0
+
+
+def _monitored(name: str, monitor: str, logs: Logs) -> float:
+    if monitor not in logs:
+        hint = "; pass validation=(x, y) to fit" if monitor.startswith("val_") else ""
+        raise ValueError(f"{name}: there is no {monitor!r} in the history, only {', '.join(logs)}{hint}")
+    return logs[monitor]
+
+
+class EarlyStopping(Callback):
+    """Stop when a figure has not become better for some epochs, and go back to the best weights.
+
+    The best weights and running averages come back at the end of `fit`, to the bit. (A training that
+    is interrupted keeps those of its last step, so that it can go on.)
+
+    Parameters
+    ----------
+    monitor : str
+        A column of the history, usually of the validation set.
+    patience : int
+        So many epochs in a row without a better figure end the training.
+    min_delta : float
+        Better means better by more than this.
+    mode : {"auto", "min", "max"}
+        "auto" takes less as better for losses, and more for all else.
+    restore_best_weights : bool
+
+    References
+    ----------
+    Prechelt, Early stopping - but when?, 1998.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 3,
+        *,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best_weights: bool = True,
+    ):
+        if patience < 1 or min_delta < 0:
+            raise ValueError(
+                f"EarlyStopping: got patience={patience} and min_delta={min_delta}, wanted at least 1 and at least 0"
+            )
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.restore_best_weights = restore_best_weights
+        self._better = _sign("EarlyStopping", monitor, mode)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best, self.best_epoch, self.waited = -math.inf, -1, 0
+        self._weights: dict[str, Array] = {}
+
+    def on_train_begin(self) -> None:
+        self._forget()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        value = self._better * _monitored("EarlyStopping", self.monitor, logs)
+        if value > self.best + self.min_delta or (self.best == -math.inf and value == value):
+            self.best, self.best_epoch, self.waited = value, epoch, 0
+            if self.restore_best_weights:
+                self._weights = self.trainer.weights.snapshot()
+        else:
+            self.waited += 1
+        self._judge()
+
+    def _judge(self) -> None:
+        if self.waited >= self.patience:
+            self.trainer.stop_training = True
+
+    def on_train_end(self) -> None:
+        if self._weights and not self.trainer.interrupted:
+            self.trainer.weights.load(self._weights)
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, **self._weights}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        self.best, self.best_epoch, self.waited = (state.pop(name) for name in ("best", "best_epoch", "waited"))
+        self._weights = state
+        self._judge()
+
+
+class ModelCheckpoint(Callback):
+    """Save everything that is needed to go on, after epochs: see `Trainer.save`.
+
+    Parameters
+    ----------
+    path : path
+        "{epoch}" in it becomes the number of epochs made, so that earlier files stay.
+    monitor : str, optional
+        Save only when this column of the history is better than ever in this `fit`.
+    mode : {"auto", "min", "max"}
+        As in `EarlyStopping`.
+    seconds : float
+        Let so much time pass between two saves; the last epoch is saved anyway.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, monitor: str | None = None, mode: str = "auto", seconds: float = 0.0
+    ):
+        self.path, self.monitor, self.seconds = Path(path), monitor, seconds
+        self._better = _sign("ModelCheckpoint", monitor or "loss", mode)
+        self._best, self._saved, self._due = -math.inf, 0.0, False
+
+    def on_train_begin(self) -> None:
+        self._best, self._saved, self._due = -math.inf, time.monotonic(), False
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.monitor is not None:
+            value = self._better * _monitored("ModelCheckpoint", self.monitor, logs)
+            if not value > self._best:
+                return
+            self._best = value
+            self._save()
+            return
+        self._due = True
+        if time.monotonic() - self._saved >= self.seconds:
+            self._save()
+
+    def on_train_end(self) -> None:
+        if self.monitor is None and (self._due or self.trainer.interrupted):
+            self._save()
+
+    def _save(self) -> None:
+        self.trainer.save(str(self.path).replace("{epoch}", str(self.trainer.epochs)))
+        self._saved, self._due = time.monotonic(), False
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self._best}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._best = state["best"]
+
+
+class CSVLogger(Callback):
+    """Write the history as a CSV file, anew after every epoch, so that it can be followed.
+
+    Parameters
+    ----------
+    path : path
+        Holds all epochs of the trainer, those of earlier calls of `fit` too.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.trainer.history.to_csv(self.path)
+
+
+class TerminateOnNaN(Callback):
+    """End the training at the first batch whose loss is NaN or infinite."""
+
+    def on_batch_end(self, batch: int, logs: Logs) -> None:
+        if not math.isfinite(logs["loss"]):
+            self.trainer.stop_training = True
+            self.trainer.say(
+                f"stopped: the loss of batch {batch} of epoch {self.trainer.epochs + 1} is {logs['loss']}; a lower "
+                "learning rate or clip_norm may help, or the rows hold NaN"
+            )

@@ -1,0 +1,145 @@
+"""Where the batches of an epoch come from, and how the step gets them.
+
+A feed makes the steps of an epoch and yields, after each, how many rows of the epoch are done, how
+many the batch had, and its loss.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import data, random
+from .step import TrainStep
+from .typing import Array
+
+Progress = Iterator[tuple[int, int, float]]
+
+
+class SkippedRowWarning(UserWarning):
+    """A batch of one row was left out, since batch norm cannot train on it."""
+
+
+class Feed(Protocol):
+    """What the trainer wants of a feed."""
+
+    def epoch(self, number: int, done: int) -> Progress:
+        """Make the steps of an epoch, but for its first `done` rows."""
+        ...
+
+
+def parts(rows: int, count: int) -> list[tuple[int, int]]:
+    """First row and number of rows of each part of a batch: even parts, none of a single row if it can be helped."""
+    count = max(1, min(count, rows // 2))
+    edges = [rows * part // count for part in range(count + 1)]
+    return [(first, last - first) for first, last in itertools.pairwise(edges)]
+
+
+class FromMemory:
+    """Rows of arrays, gathered inside the step."""
+
+    def __init__(self, step: TrainStep, batch_size: int, seed: int, accumulate: int):
+        self._step, self._seed, self._accumulate = step, seed, accumulate
+        self._batch = min(batch_size, step.rows_bound)
+        self._rows = step.rows_bound
+        if self._rows % self._batch == 1 and self._batch > 1 and step.weights.averages:
+            self._rows -= 1
+            warnings.warn(
+                f"fit: the last batch of an epoch would have one row ({step.rows_bound} rows in batches of "
+                f"{batch_size}), which batch norm cannot train on; each epoch leaves its last row out",
+                SkippedRowWarning,
+                stacklevel=4,
+            )
+
+    def epoch(self, number: int, done: int) -> Progress:
+        step = self._step
+        step.set_order(random.permutation(step.rows_bound, seed=self._seed, step=number))
+        for start in range(done, self._rows, self._batch):
+            rows = min(self._batch, self._rows - start)
+            if self._accumulate == 1:
+                loss = step.run(start, rows)
+            else:
+                for first, part in parts(rows, self._accumulate):
+                    loss = step.run(start + first, part, first_row=first, rows=rows)
+            yield start + rows, rows, loss
+
+
+class FromBatches:
+    """Batches that are handed over one by one.
+
+    Parameters
+    ----------
+    batches : function of the epoch's number
+        Returns an iterable of (x, y).
+    prepare : function of a batch
+        Checks it, and returns the step that has room for its rows.
+    """
+
+    def __init__(
+        self,
+        batches: Callable[[int], Iterable[tuple[Any, Any]]],
+        prepare: Callable[[Any, Any, int], TrainStep],
+        accumulate: int,
+    ):
+        self._batches, self._prepare, self._accumulate = batches, prepare, accumulate
+        self._warned = False
+
+    def epoch(self, number: int, done: int) -> Progress:
+        seen = 0
+        for batch in self._batches(number):
+            if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
+                raise TypeError(f"fit: a batch must be a pair (x, y), got {type(batch).__qualname__}")
+            x, y = batch
+            rows = len(x)
+            seen += rows
+            if seen <= done:
+                continue
+            ways = parts(rows, self._accumulate) if rows else []
+            step = self._prepare(x, y, max((count for _, count in ways), default=0))
+            if rows == 1 and step.weights.averages:
+                self._say_skipped()
+                continue
+            for first, part in ways:
+                within = slice(first, first + part)
+                loss = step(x[within], y[within], first_row=first, rows=rows)
+            yield seen, rows, loss
+        if seen == 0:
+            raise ValueError(
+                "fit: the batches of this epoch are none; pass an iterable that can be gone over again, or a function "
+                "of the epoch's number that returns one"
+            )
+
+    def _say_skipped(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                "fit: a batch of one row was left out, since batch norm cannot train on it; this is said once",
+                SkippedRowWarning,
+                stacklevel=5,
+            )
+
+
+def batches_of(source: Any) -> Callable[[int], Iterable[tuple[Array, Array]]]:
+    """An iterable of batches, or a function of the epoch's number that returns one, as the latter."""
+    if callable(source):
+        return source  # type: ignore[no-any-return]
+    if isinstance(source, Iterable):
+        return lambda epoch: source
+    raise TypeError(
+        f"fit: without y, x must be an iterable of batches (x, y), or a function of the epoch's number that returns "
+        f"one, got {type(source).__qualname__}"
+    )
+
+
+def out_of_memory(x: Any) -> bool:
+    """Whether rows are to be read batch by batch, since all of them may not fit into memory."""
+    return isinstance(x, (np.memmap, data.Rows))
+
+
+def rows_of(x: Any) -> Any:
+    """An array that is mapped from a file as `data.Rows`, which do not let memory grow; others as they are."""
+    return data.Rows(x) if isinstance(x, np.memmap) else x
