@@ -5,8 +5,10 @@ An error says which op and argument, what it got, what it wanted, and what to do
 
 from __future__ import annotations
 
+import difflib
 import itertools
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from .typing import Array
 
 # NumPy's own function, past the dispatch to other libraries' arrays, which costs as much again.
 _share_memory = getattr(np.may_share_memory, "__wrapped__", np.may_share_memory)
+Entry = TypeVar("Entry")
 FLOATS = FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
@@ -202,3 +205,12 @@ def name_of(op: str, name: str, value: Any, names: tuple[Any, ...]) -> None:
     """Raise unless `value` is one of `names`."""
     if value not in names:
         raise ValueError(f"{op}: {name} is {value!r}, wanted one of {', '.join(map(repr, names))}")
+
+
+def look_up(where: str, name: str, table: Mapping[str, Entry]) -> Entry:
+    """What `table` holds under `name`; for another name it raises with the nearest one and all."""
+    if name not in table:
+        near = difflib.get_close_matches(str(name).lower(), table, n=1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"{where}: there is no {name!r}{meant}, wanted one of {', '.join(map(repr, table))}")
+    return table[name]
