@@ -27,6 +27,7 @@ __all__ = [
     "ops",
     "optim",
     "random",
+    "schedules",
     "testing",
 ]
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         ops,
         optim,
         random,
+        schedules,
         testing,
     )
     from .step import TrainStep
