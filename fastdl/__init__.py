@@ -18,6 +18,7 @@ __all__ = [
     "arena",
     "backend",
     "bench",
+    "callbacks",
     "checkpoint",
     "data",
     "initializers",
@@ -31,13 +32,14 @@ __all__ = [
     "testing",
 ]
 
-_HOMES = {"TrainStep": "step", "Trainer": "trainer", "History": "trainer"}
+_HOMES = {"TrainStep": "step", "Trainer": "trainer", "History": "history"}
 
 if TYPE_CHECKING:
     from . import (
         arena,
         backend,
         bench,
+        callbacks,
         checkpoint,
         data,
         initializers,
@@ -50,8 +52,9 @@ if TYPE_CHECKING:
         schedules,
         testing,
     )
+    from .history import History
     from .step import TrainStep
-    from .trainer import History, Trainer
+    from .trainer import Trainer
 
 
 def __getattr__(name: str) -> Any:

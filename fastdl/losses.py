@@ -36,6 +36,10 @@ class Loss:
         """The mean loss of rows."""
         raise NotImplementedError(f"{type(self).__name__} has no value method")
 
+    def compared(self, output: Array, target: Array) -> tuple[Array, Array]:
+        """The outputs and targets that metrics compare."""
+        return output, target
+
     def probabilities(self, output: Array) -> Array:
         """What outputs say of the classes, as probabilities."""
         raise TypeError(f"predict_proba: outputs under {type(self).__name__} are no probabilities; use predict")
@@ -115,6 +119,13 @@ class SoftmaxCrossEntropy(Loss):
 
     def value(self, output: Array, target: Array) -> float:
         return float(ops.softmax_cross_entropy(output, target, **self._options(output.dtype))[0][0])
+
+    def compared(self, output: Array, target: Array) -> tuple[Array, Array]:
+        """Rows that are not ignored; of soft targets the class with the largest share."""
+        if self.soft:
+            return output, target.argmax(axis=1)
+        kept = target != self.ignored if self.ignored is not None else slice(None)
+        return output[kept], target[kept]
 
     def probabilities(self, output: Array) -> Array:
         return ops.softmax(output)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastdl import losses, nn, ops, optim
+from fastdl import losses, nn, ops, optim, schedules
 from fastdl.step import TrainStep
 
 RATE, SEED = 0.25, 11
@@ -140,7 +140,7 @@ def test_every_loss_equals_torchs(torch, name):
     follow(torch, optim.SGD(0.05), make, loss, loss_of(torch.nn.functional), np.float64, 1e-12)
 
 
-SCHEDULES = {} if 1 else {
+SCHEDULES = {
     "constant": (schedules.Constant(0.02), lambda s, o: s.ConstantLR(o, 1.0, 1)),
     "steps": (schedules.StepDecay(0.02, every=20, factor=0.5), lambda s, o: s.StepLR(o, 20, 0.5)),
     "warm-up and cosine": (

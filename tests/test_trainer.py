@@ -126,19 +126,36 @@ def test_ctrl_c_ends_after_a_whole_step(capsys):
     assert step.weights.flat.tobytes() == made.weights.flat.tobytes()
 
 
-def test_ctrl_c_while_the_last_epoch_is_measured_is_told():
+class Interrupting(nn.Layer):
+    """Presses Ctrl-C the first time that it predicts."""
+
+    def __init__(self):
+        self.pressed = False
+
+    def forward(self, x, frame, train):
+        if not train and not self.pressed:
+            self.pressed = True
+            signal.raise_signal(signal.SIGINT)
+        return x
+
+    def backward(self, dy, frame):
+        return dy
+
+
+def test_ctrl_c_while_an_epoch_is_measured_leaves_the_measuring_to_the_next_fit():
     train, dev, _ = digits()
-    made = trainer()
-    evaluate = made.evaluate
-
-    def interrupted(x, y):
-        signal.raise_signal(signal.SIGINT)
-        return evaluate(x, y)
-
-    made.evaluate = interrupted
-    history = made.fit(*train, validation=dev, epochs=1, progress=False)
+    made, same = (
+        trainer(nn.Linear(8), Interrupting(), nn.Linear(10)),
+        trainer(nn.Linear(8), nn.Sequential(), nn.Linear(10)),
+    )
+    history = made.fit(*train, validation=dev, epochs=2, progress=False)
     assert history.interrupted
-    assert len(history) == 1
+    assert len(history) == made.epochs == 0
+    history = made.fit(*train, validation=dev, epochs=2, progress=False)
+    expected = same.fit(*train, validation=dev, epochs=2, progress=False)
+    for name in ("epoch", "loss", "val_loss", "gradient_norm"):
+        assert history[name] == expected[name]
+    assert made.weights.flat.tobytes() == same.weights.flat.tobytes()
 
 
 def test_an_ignored_ctrl_c_stays_ignored():

@@ -102,7 +102,7 @@ class Weights:
         """Raise unless these are arrays of this model; the error begins with `where`, and lists all that differs."""
         own = self.params | self.averages
         wrong = [f"missing {name}" for name in own if name not in arrays]
-        wrong += [f"unknown {name}" for name in arrays if name not in own]
+        wrong += [f"unknown {name}" for name in sorted(arrays) if name not in own]
         wrong += [
             f"{name} has shape {arrays[name].shape}, wanted {array.shape}"
             for name, array in own.items()
