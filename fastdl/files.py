@@ -6,29 +6,30 @@ import contextlib
 import glob
 import os
 import secrets
-import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-ABANDONED = 3600  # seconds after which an unfinished file of a dead process is swept away
+try:
+    import fcntl
+except ImportError:  # on Windows, where a file that is open cannot be removed anyway
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that after a crash at any moment the old one or the new one is there, whole.
 
-    What is left over, an hour later, of a write that was killed is removed.
+    What a write that was killed has left over is removed.
     """
     target = Path(path)
     _sweep(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    with _unfinished(target) as (temporary, file):
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        if fcntl is None:
+            file.close()
         temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     if os.name == "posix":  # the name must reach the disk as well
         folder = os.open(target.parent, os.O_RDONLY)
         try:
@@ -37,23 +38,39 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
             os.close(folder)
 
 
-def _sweep(target: Path) -> None:
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        process = left.name.split(".")[-3]
-        with contextlib.suppress(OSError):
-            # On a shared folder the number may be another machine's, where it still writes.
-            old = time.time() - left.stat().st_mtime > ABANDONED
-            if old and process.isdigit() and not _alive(int(process)):
-                left.unlink()
+@contextlib.contextmanager
+def _unfinished(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file beside the target, locked as long as its writer lives; removed if an error comes."""
+    while True:
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+        with temporary.open("xb") as file:
+            try:
+                # Between the two, somebody who sweeps may have taken it for abandoned.
+                if not _lock(file, without_locks=True) or not temporary.exists():
+                    continue
+                yield temporary, file
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return
 
 
-def _alive(process: int) -> bool:
-    if os.name != "posix":  # there os.kill would end it
+def _lock(file: BinaryIO, *, without_locks: bool) -> bool:
+    """Lock a file; False if another has it, and as told where the file system knows no locks."""
+    if fcntl is None:
         return True
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    except PermissionError:
-        pass
+    except OSError:
+        return without_locks
     return True
+
+
+def _sweep(target: Path) -> None:
+    """Remove unfinished files of this target whose writers are dead: the system has given up their locks."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            if _lock(file, without_locks=False):
+                left.unlink()

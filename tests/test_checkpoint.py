@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -81,17 +83,54 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="process numbers are asked for by signal 0")
-def test_old_leftovers_of_the_dead_are_swept_and_no_others(tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    dead, young, living, other = (
-        tmp_path / f".{name}.part"
-        for name in (f"a[1].{child.pid}.00", f"a[1].{child.pid}.01", f"a[1].{os.getppid()}.00", f"b.{child.pid}.00")
-    )
-    for left in (dead, young, living, other):
-        left.write_bytes(b"half")
-        if left != young:
-            os.utime(left, (0, 0))
-    write_atomic(tmp_path / "a[1]", b"new")
-    assert [left.exists() for left in (dead, young, living, other)] == [False, True, True, True]
+SAVE = """
+import sys, numpy as np
+from fastdl import checkpoint
+arrays = {f"{n}": np.full(100_000, n, np.float32) for n in range(8)}
+print("ready", flush=True)
+while True:
+    checkpoint.save(sys.argv[1], arrays, {"all": "of it"})
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no kill -9")
+def test_saves_killed_at_random_moments_leave_a_whole_file_and_nothing_else(tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "a[1]"
+    for _ in range(15):
+        child = subprocess.Popen([sys.executable, "-c", SAVE, path], stdout=subprocess.PIPE)
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0, 0.03))
+        child.kill()
+        child.communicate()
+        if path.exists():
+            arrays, texts = checkpoint.load(path)
+            assert sorted(arrays) == list("01234567")
+            assert texts == {"all": "of it"}
+    checkpoint.save(path, ARRAYS)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there such files cannot be removed anyway")
+def test_unfinished_files_of_the_living_stay(tmp_path):
+    import fcntl
+
+    living, other = tmp_path / ".a.00.part", tmp_path / ".b.00.part"
+    other.write_bytes(b"half")
+    with living.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_atomic(tmp_path / "a", b"new")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".a.00.part", ".b.00.part", "a"]
+    write_atomic(tmp_path / "a", b"newer")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.00.part", "a"]
+
+
+def test_threads_that_write_one_file_do_not_hurt_each_other(tmp_path):
+    path = tmp_path / "a"
+    contents = [bytes([n]) * 50_000 for n in range(4)]
+    threads = [threading.Thread(target=lambda c=c: [write_atomic(path, c) for _ in range(25)]) for c in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() in contents
+    assert list(tmp_path.iterdir()) == [path]
