@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..typing import Array
+from .rows import Rows
+
+BLOCK = 8 << 20  # bytes, in float64, of rows at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +36,30 @@ class Standardize:
     deviation: Array
 
     @classmethod
-    def fit(cls, x: Array) -> Standardize:
-        """Learn mean and deviation from the rows of the training part, in float64."""
-        if len(x) == 0:
+    def fit(cls, x: Array | Rows) -> Standardize:
+        """Learn mean and deviation from the rows of the training part, in float64.
+
+        An np.memmap or Rows may be larger than memory. The moments of blocks are merged as in Chan,
+        Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances,
+        1979.
+        """
+        n = len(x)
+        if n == 0:
             raise ValueError(f"Standardize.fit: x has shape {x.shape}, wanted at least one row")
-        mean = x.mean(axis=0, dtype=np.float64)
-        deviation = x.std(axis=0, dtype=np.float64)
-        deviation[deviation <= len(x) * np.finfo(np.float64).eps * np.abs(mean)] = 0  # the mean's rounding
+        rows = Rows(x)
+        step = max(1, BLOCK // (8 * max(1, math.prod(x.shape[1:]))))
+        mean, squares = np.zeros(x.shape[1:]), np.zeros(x.shape[1:])
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is named below
+            for start in range(0, n, step):
+                block = rows[start : start + step].astype(np.float64)
+                part = block.mean(axis=0)
+                block -= part
+                np.square(block, out=block)
+                distance, share = part - mean, len(block) / (start + len(block))
+                mean += distance * share
+                squares += block.sum(axis=0) + distance**2 * (start * share)
+            deviation = np.sqrt(squares / n)
+        deviation[deviation <= n * np.finfo(np.float64).eps * np.abs(mean)] = 0  # the mean's rounding
         bad = np.argwhere(~np.isfinite(mean) | ~np.isfinite(deviation))
         if bad.size:
             feature = tuple(int(i) for i in bad[0])
