@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,12 +161,22 @@ class ModelCheckpoint(Callback):
         As in `EarlyStopping`.
     seconds : float
         Let so much time pass between two saves; the last epoch is saved anyway.
+    texts, arrays : mappings, optional
+        What goes into the file beside: see `Trainer.save`.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, monitor: str | None = None, mode: str = "auto", seconds: float = 0.0
+        self,
+        path: str | os.PathLike[str],
+        *,
+        monitor: str | None = None,
+        mode: str = "auto",
+        seconds: float = 0.0,
+        texts: Mapping[str, str] | None = None,
+        arrays: Mapping[str, Array] | None = None,
     ):
         self.path, self.monitor, self.seconds = Path(path), monitor, seconds
+        self._beside: dict[str, Any] = {"texts": texts, "arrays": arrays}
         self._better = _sign("ModelCheckpoint", monitor or "loss", mode)
         self._best, self._saved, self._due = -math.inf, 0.0, False
 
@@ -189,7 +200,7 @@ class ModelCheckpoint(Callback):
             self._save()
 
     def _save(self) -> None:
-        self.trainer.save(str(self.path).replace("{epoch}", str(self.trainer.epochs)))
+        self.trainer.save(str(self.path).replace("{epoch}", str(self.trainer.epochs)), **self._beside)
         self._saved, self._due = time.monotonic(), False
 
     def state(self) -> dict[str, Any]:

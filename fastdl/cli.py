@@ -1,20 +1,30 @@
-"""The commands: `fastdl train`, `fastdl warmup` and `fastdl info`."""
+"""The commands: `fastdl train`, `evaluate`, `predict`, `warmup` and `info`."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
+import dataclasses
+import io
 import json
 import os
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import __version__, backend
-from .config import Config
+from .config import CHOICES, Config, assigned, help_of, kind_of
+
+if TYPE_CHECKING:
+    from .recipes import Run
+
+RESUMABLE = ("epochs", "device")  # what a resumed run may change
 
 
 class UsageError(Exception):
@@ -24,26 +34,34 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the process's exit status."""
     options = _parser().parse_args(arguments)
-    status, message = 2, ""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
             status = int(options.run(options) or 0)
             sys.stdout.flush()
-    except UsageError as error:
-        message = str(error)
-    except MemoryError as error:
-        message = f"out of memory: {error}"
+        return status
     except BrokenPipeError:  # who reads what is printed has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    except OSError as error:
-        message = str(error)
+        return 1
     except KeyboardInterrupt:
-        status, message = 130, "interrupted"
-    if message:
-        print(f"fastdl {options.command}: {message}", file=sys.stderr)
-    return status
+        print(f"fastdl {options.command}: interrupted", file=sys.stderr)
+        return 130
+    except (UsageError, ValueError, TypeError, RuntimeError, MemoryError, OSError) as error:
+        # What the library's errors say is for the user too; where one is a bug, --debug shows the place.
+        if options.debug:
+            traceback.print_exc()
+        print(f"fastdl {options.command}: {_told(error)}", file=sys.stderr)
+        return 2
+
+
+def _told(error: Exception) -> str:
+    """An error as one line."""
+    message = str(error)
+    if isinstance(error, MemoryError):
+        message = f"out of memory: {error}"
+    elif isinstance(error, OSError) and error.filename and error.strerror:
+        message = f"{error.filename}: {error.strerror}"
+    return " ".join(message.split())
 
 
 def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
@@ -60,21 +78,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastdl {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    default = Config()
-    train = commands.add_parser("train", help="train a network on the handwritten digits")
-    train.add_argument("--seed", type=int, default=default.seed, help="of everything random (%(default)s)")
-    train.add_argument("--epochs", type=int, default=default.epochs, help="passes over the data (%(default)s)")
-    train.add_argument("--batch-size", type=int, default=default.batch_size, help="rows a step (%(default)s)")
-    train.add_argument(
-        "--layers",
-        type=int,
-        nargs="*",
-        default=list(default.layers),
-        metavar="WIDTH",
-        help=f"widths of the hidden layers ({' '.join(map(str, default.layers))})",
+    train = commands.add_parser(
+        "train",
+        help="train a network on the handwritten digits, or on a file",
+        description="Train a network. What is not given comes from --set, then from --config, then from the defaults.",
     )
-    train.add_argument("--out", type=Path, metavar="DIR", help="folder for the run, new or empty (runs/1, 2, ...)")
+    for field in dataclasses.fields(Config):
+        _add_flag(train, field.name)
+    train.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with any of these keys")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key, as often as wanted")
+    train.add_argument("--out", type=Path, metavar="DIR", help="folder for the run, new or empty [runs/1, 2, ...]")
+    train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="measure a trained network")
+    evaluate.add_argument("folder", type=Path, metavar="DIR", help="of a run, or one of its .safetensors files")
+    _add_data(evaluate, "a file to measure it on [the dev and test parts of its own]")
+    evaluate.set_defaults(run=_evaluate)
+
+    predict = commands.add_parser("predict", help="predict every row of a file")
+    predict.add_argument("folder", type=Path, metavar="DIR", help="of a run, or one of its .safetensors files")
+    _add_data(predict, "the file [that of the run]")
+    predict.add_argument("--out", type=Path, default=Path("predictions.csv"), metavar="FILE", help="[%(default)s]")
+    predict.set_defaults(run=_predict)
 
     warmup = commands.add_parser("warmup", help="compile all kernels now, so that no run waits for them")
     warmup.add_argument("ops", nargs="*", metavar="OP", help="only those of these folders of kernels/")
@@ -83,7 +109,30 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show versions, backends, threads, BLAS and cache")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
+    for command in (train, evaluate, predict, warmup, info):
+        command.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
+    """The flag of a key of the configuration; what is not given stays out of the options."""
+    kind, several = kind_of(name)
+    options: dict[str, Any] = {"help": help_of(name), "default": argparse.SUPPRESS, "dest": f"config.{name}"}
+    flag = "--" + name.replace("_", "-")
+    if kind is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+        return
+    if several:
+        options["nargs"] = "*"
+    if name in CHOICES:
+        options["choices"] = CHOICES[name]
+    metavar = {int: "N", float: "X", str: "NAME"}[kind]
+    parser.add_argument(flag, type=kind, metavar=metavar, **options)
+
+
+def _add_data(parser: argparse.ArgumentParser, told: str) -> None:
+    parser.add_argument("--data", metavar="PATH", help=told)
+    parser.add_argument("--target", metavar="FILE", help="of an .npy or IDX file, or the array's name in an .npz")
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -102,37 +151,134 @@ def _warmup(options: argparse.Namespace) -> None:
     try:
         count = warmup.warm_up(tuple(options.ops), lambda calls: tqdm(calls, unit="op", disable=None, leave=False))
     except (ValueError, RuntimeError) as error:
-        raise UsageError(str(error).removeprefix("warmup: ")) from None
+        raise UsageError(str(error).removeprefix("warmup: ")) from error
     _say(f"{count} kernels are compiled, each serial and parallel, in {time.perf_counter() - began:.0f} s")
 
 
+def _config(options: argparse.Namespace) -> Config:
+    """The configuration that flags, --set and --config give, the former before the latter."""
+    given = {name.removeprefix("config."): v for name, v in vars(options).items() if name.startswith("config.")}
+    assignments = dict(map(assigned, options.set))
+    if options.resume is not None:
+        if options.config or options.out:
+            raise UsageError(
+                "--resume goes on in its own folder with its own configuration; leave out --config and --out"
+            )
+        path = options.resume / "config.toml"
+        if not path.exists():
+            raise UsageError(f"--resume {options.resume}: there is no config.toml, so this is no run's folder")
+        base = Config.from_toml(path.read_text(encoding="utf-8"), str(path))
+        if fixed := [name for name in {**assignments, **given} if name not in RESUMABLE]:
+            raise UsageError(f"--resume cannot change {', '.join(fixed)}; only {' and '.join(RESUMABLE)}")
+    elif options.config is not None:
+        base = Config.from_toml(options.config.read_text(encoding="utf-8"), str(options.config))
+    else:
+        base = Config()
+    return Config.of(given, "flags", Config.of(assignments, "--set", base))
+
+
 def _train(options: argparse.Namespace) -> int:
-    try:
-        config = Config(options.seed, options.epochs, options.batch_size, tuple(options.layers))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    out = _folder(options.out)
+    config = _config(options)
+    backend.device(config.device)
+    if config.data != "digits" and not Path(config.data).is_file():
+        raise UsageError(f"--data {config.data}: there is no such file")
+    out = options.resume or _folder(options.out)
 
     from . import recipes
+    from .files import write_atomic
 
+    resume = out / recipes.CHECKPOINT if options.resume else None
+    if resume is not None and not resume.exists():
+        raise UsageError(f"--resume {out}: there is no {recipes.CHECKPOINT} yet; start anew")
     _say(f"backend: {backend.describe()}")
-    if backend.must_compile():
-        _say("compiling kernels, which are kept for later runs")
     try:
-        run = recipes.train_digits(config, say=_say)
+        if resume is None:
+            write_atomic(out / "config.toml", config.to_toml().encode())
+        run = recipes.train(config, out=out, resume=resume, say=_say)
     except BaseException:
-        with contextlib.suppress(OSError):
-            out.rmdir()  # it is empty
+        if resume is None and not (out / recipes.CHECKPOINT).exists():
+            with contextlib.suppress(OSError):
+                (out / "config.toml").unlink(missing_ok=True)
+                out.rmdir()  # it is empty
         raise
+    made = run.trainer.epochs
     if run.history.interrupted:
-        _say(f"interrupted after {len(run.history)} of {config.epochs} epochs; the weights are those of the last step")
-    _say(f"dev accuracy  {run.dev['accuracy']:.2%}   loss {run.dev['loss']:.4f}")
-    _say(f"test accuracy {run.test['accuracy']:.2%}   loss {run.test['loss']:.4f}")
-    _say("              (a random split: the same 13 writers in all parts, so new writers fare worse)")
+        _say(f"interrupted after {made} of {config.epochs} epochs; go on with: fastdl train --resume {out}")
+    elif made < config.epochs:
+        _say(f"stopped after {made} of {config.epochs} epochs")
+    elif resume is not None and not len(run.history):
+        _say(f"all {made} epochs were made already; for more: fastdl train --resume {out} --epochs {2 * made}")
+    _say_measured("dev", run.dev)
+    _say_measured("test", run.test)
+    if config.data == "digits":
+        _say("              (a random split: the same 13 writers in all parts, so new writers fare worse)")
     _say(f"wall time {run.seconds:.1f} s")
     run.save(out)
-    _say(f"saved in {out}: config.toml, history.csv, weights.safetensors, standardize.safetensors")
+    _say(f"saved in {out}: config.toml, history.csv, {recipes.MODEL}, {recipes.CHECKPOINT}")
     return 130 if run.history.interrupted else 0
+
+
+def _say_measured(part: str, found: dict[str, float]) -> None:
+    told = []
+    for name, value in found.items():
+        if name == "accuracy":
+            told.append(f"accuracy {value:.2%}")
+        elif name == "rmse":
+            told.append(f"error {value:.4g} (root mean square, in the target's units)")
+        elif name != "loss":
+            told.append(f"{'R2' if name == 'r2' else name} {value:.4f}")
+    told.append(f"loss {found['loss']:.4f}")
+    _say(f"{part:<4} {'   '.join(told)}")
+
+
+def _loaded(options: argparse.Namespace) -> tuple[Run, str, str | None]:
+    """The run that was named, and the file and target that were, or else its own."""
+    from . import recipes
+
+    run = recipes.load(options.folder)
+    path = options.data or run.config.data
+    target = options.target or (run.config.target if options.data is None else None)
+    if path != "digits" and not Path(path).is_file():
+        raise UsageError(f"--data {path}: there is no such file")
+    return run, path, target
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from . import preparation
+
+    run, path, target = _loaded(options)
+    if options.data is None:
+        prepared = preparation.prepare(run.config)
+        _say_measured("dev", run.evaluate(*prepared.dev))
+        _say_measured("test", run.evaluate(*prepared.test))
+        return
+    source = preparation.read(path, target)
+    _say_measured("all", run.evaluate(run.how.inputs(source), run.how.targets(source)))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from . import preparation
+    from .files import write_atomic
+
+    run, path, target = _loaded(options)
+    x = run.how.inputs(preparation.read(path, target))
+    outputs = run.trainer.predict(x)
+    found, columns = run.how.decode(outputs), ["prediction"]
+    sides = [found.reshape(len(found), -1)]
+    if run.how.task != "classification":
+        columns = ["prediction"] if sides[0].shape[1] == 1 else [f"prediction {n}" for n in range(sides[0].shape[1])]
+    if run.how.task != "regression":
+        chances = run.trainer.probabilities(outputs)
+        names = run.how.classes or tuple(map(str, range(chances.shape[1])))
+        columns += [f"probability of {name}" for name in names]
+        sides.append(chances)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", *columns])
+    for number, cells in enumerate(zip(*(side.tolist() for side in sides), strict=True), start=1):
+        writer.writerow([number, *(cell for side in cells for cell in side)])
+    write_atomic(options.out, text.getvalue().encode())
+    _say(f"{len(found):,} predictions are in {options.out}")
 
 
 def _folder(wanted: Path | None) -> Path:

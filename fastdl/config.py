@@ -72,9 +72,14 @@ class Config:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least {least}")
         if self.batch_norm and self.batch_size < 2 * self.accumulate:
+            parts = (
+                f" in {self.accumulate} parts, wanted at least 2 rows each"
+                if self.accumulate > 1
+                else ", wanted at least 2"
+            )
             raise ValueError(
-                f"batch_size is {self.batch_size} in {self.accumulate} part{'s' * (self.accumulate > 1)}, wanted at "
-                "least 2 rows each, since batch norm needs the deviation of a batch; or batch_norm=false"
+                f"batch_size is {self.batch_size}{parts}, since batch norm needs the deviation of a batch; "
+                "or batch_norm=false"
             )
         if min(self.layers, default=1) < 1:
             raise ValueError(f"layers are {self.layers}, wanted widths of at least 1")

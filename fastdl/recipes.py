@@ -4,52 +4,149 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from . import checkpoint, data, losses, nn, optim
+import numpy as np
+
+from . import backend, checkpoint, initializers, losses, metrics, nn, optim, schedules
+from .callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
 from .config import Config
 from .files import write_atomic
-from .trainer import History, Trainer
+from .history import History
+from .preparation import Preparation, Prepared, Source, fingerprint, prepare
+from .trainer import Trainer
+from .typing import Array
+
+CHECKPOINT, MODEL = "checkpoint.safetensors", "model.safetensors"
+SECONDS = 10.0  # between checkpoints, at least
+Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run came to."""
+    """A network, what it was made of, and what it came to."""
 
     config: Config
-    standardize: data.Standardize
+    how: Preparation
     trainer: Trainer
-    history: History
-    dev: dict[str, float]
-    test: dict[str, float]
-    seconds: float
+    history: History = dataclasses.field(default_factory=History)
+    dev: dict[str, float] = dataclasses.field(default_factory=dict)
+    test: dict[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
 
     def save(self, out: Path) -> None:
-        """Write config.toml, history.csv, weights.safetensors and standardize.safetensors to a folder that exists."""
+        """Write config.toml, history.csv and model.safetensors to a folder that exists."""
+        texts, arrays = kept(self.config, self.how)
         write_atomic(out / "config.toml", self.config.to_toml().encode())
-        self.history.to_csv(out / "history.csv")
-        self.trainer.save(out / "weights.safetensors")
-        checkpoint.save(out / "standardize.safetensors", vars(self.standardize))
+        self.trainer.history.to_csv(out / "history.csv")
+        self.trainer.save(out / MODEL, texts=texts, arrays=arrays)
+
+    def predict(self, source: Source) -> Array:
+        """What the network makes of each row of a source, in its own terms."""
+        return self.how.decode(self.trainer.predict(self.how.inputs(source)))
+
+    def evaluate(self, x: Any, y: Array) -> dict[str, float]:
+        """Loss and metrics; of a regression the error in the target's own units as well."""
+        outputs = self.trainer.predict(x)
+        found = self.trainer.measure(outputs, y)
+        if self.how.task == "regression":
+            found["rmse"] = float(
+                np.sqrt(metrics.mse(self.how.decode(outputs), y * self.how.deviation + self.how.mean))
+            )
+        return found
 
 
-def network(layers: tuple[int, ...], dropout: float, outputs: int) -> nn.Sequential:
-    """Hidden layers of linear, batch norm, ReLU and dropout, then a linear one for the logits.
+def network(config: Config, outputs: int, row: Sequence[int]) -> nn.Sequential:
+    """Hidden layers of linear, batch norm, activation and dropout, then a linear one for the outputs.
 
     Before batch norm a bias would have no effect, since the mean takes it away.
     """
-    hidden: list[nn.Layer] = []
-    for width in layers:
-        hidden += [nn.Linear(width, bias=False), nn.BatchNorm(activation="relu"), nn.Dropout(dropout)]
-    return nn.Sequential(*hidden, nn.Linear(outputs))
+    start = initializers.by_name(config.start)
+    layers: list[nn.Layer] = [nn.Flatten()] if len(row) > 1 else []
+    fused = config.activation == "relu" if config.batch_norm else config.activation in nn.linear.ACTIVATIONS
+    for width in config.layers:
+        within = config.activation if fused and not config.batch_norm else None
+        layers.append(nn.Linear(width, bias=not config.batch_norm, activation=within, start=start))
+        if config.batch_norm:
+            layers.append(nn.BatchNorm(activation="relu" if fused else None))
+        if not fused:
+            layers.append(ACTIVATIONS[config.activation]())
+        if config.dropout:
+            layers.append(nn.Dropout(config.dropout))
+    return nn.Sequential(*layers, nn.Linear(outputs, start=start))
 
 
-def train_digits(config: Config, say: Callable[[str], None] = lambda line: None) -> Run:
-    """Train on the handwritten digits that come with the package.
+ACTIVATIONS: dict[str, type[nn.Activation]] = {
+    layer.name: layer for layer in (nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus)
+}
+
+
+def loss(config: Config, task: str) -> losses.Loss:
+    """What a run's outputs are compared with their targets by."""
+    made: dict[str, losses.Loss]
+    if task == "regression":
+        made = {"auto": losses.MSE(), "mse": losses.MSE(), "l1": losses.L1(), "huber": losses.Huber()}
+    elif task == "labels":
+        made = {"auto": losses.BinaryCrossEntropy(), "cross_entropy": losses.BinaryCrossEntropy()}
+    else:
+        of_classes = losses.SoftmaxCrossEntropy(smoothing=config.smoothing)
+        made = {"auto": of_classes, "cross_entropy": of_classes}
+    if config.loss not in made:
+        raise ValueError(f"loss is {config.loss!r}, wanted one of {', '.join(made)} for {task}")
+    return made[config.loss]
+
+
+def optimizer(config: Config, steps: int) -> optim.Optimizer:
+    """How a run's parameters follow from gradients, with so many steps an epoch."""
+    shared: dict[str, Any] = {"weight_decay": config.weight_decay, "l1": config.l1, "clip_norm": config.clip_norm}
+    lr, warmup, total = config.learning_rate, config.warmup * steps, config.epochs * steps
+    rate: schedules.Schedule = schedules.Constant(lr)
+    if config.schedule == "step":
+        first, second = total // 2, total // 4
+        rate = schedules.Constant(lr, max(1, first - warmup))
+        rate = rate >> schedules.Constant(lr / 10, max(1, second)) >> schedules.Constant(lr / 100)
+    elif config.schedule == "cosine":
+        rate = schedules.Cosine(lr, total - warmup)
+    if warmup:
+        rate = schedules.Warmup(lr, warmup) >> rate
+    made: dict[str, Callable[[], optim.Optimizer]] = {
+        "sgd": lambda: optim.SGD(rate, **shared),
+        "momentum": lambda: optim.SGD(rate, momentum=config.momentum, **shared),
+        "nesterov": lambda: optim.SGD(rate, momentum=config.momentum, nesterov=True, **shared),
+        "adagrad": lambda: optim.AdaGrad(rate, **shared),
+        "rmsprop": lambda: optim.RMSProp(rate, **shared),
+        "adam": lambda: optim.Adam(rate, **shared),
+        "adamw": lambda: optim.AdamW(rate, **shared),
+    }
+    return made[config.optimizer]()
+
+
+def settled(config: Config, task: str) -> Config:
+    """The configuration with what depends on the task filled in."""
+    dropout = config.dropout
+    if dropout is None:
+        dropout = 0.0 if task == "regression" else 0.5
+    return dataclasses.replace(config, dropout=dropout)
+
+
+def kept(config: Config, how: Preparation) -> tuple[dict[str, str], dict[str, Array]]:
+    """What a run's files hold beside the training's own state."""
+    texts, arrays = how.kept()
+    return {**texts, "config": config.to_toml(), "data": fingerprint(config.data)}, arrays
+
+
+def train(config: Config, *, out: Path | None = None, resume: Path | None = None, say: Say = lambda line: None) -> Run:
+    """Train as a configuration tells.
 
     Parameters
     ----------
     config : Config
+    out : Path, optional
+        A folder that exists, for checkpoints on the way.
+    resume : Path, optional
+        The checkpoint of an earlier run of this configuration, to go on from.
     say : function of a line of text, optional
         Told what is done.
 
@@ -58,16 +155,81 @@ def train_digits(config: Config, say: Callable[[str], None] = lambda line: None)
     Run
     """
     began = time.perf_counter()
-    x, y = data.load_digits()
-    train, dev, test = data.split(x, y, stratify=True, seed=config.seed)
-    standardize = data.Standardize.fit(train[0])
-    train, dev, test = ((standardize(rows), labels) for rows, labels in (train, dev, test))
-    say(
-        f"digits: {len(x):,} images of 8 x 8 pixels, 10 classes; "
-        f"{len(train[0]):,} to train, {len(dev[0])} dev, {len(test[0])} test"
+    prepared = prepare(config)
+    config = settled(config, prepared.how.task)
+    say(_about(config, prepared))
+    if config.data != "digits":
+        say(prepared.how.describe())
+    run = _untrained(config, prepared.how, len(prepared.train[0]))
+    if resume is not None:
+        texts = checkpoint.load(resume)[1]
+        if texts.get("data") != fingerprint(config.data):
+            raise ValueError(f"{config.data} is not the file that the run was trained on; put that back")
+        run.trainer.load(resume)
+    left = config.epochs - run.trainer.epochs
+    history = History()
+    if left > 0:
+        if backend.must_compile():
+            say("compiling kernels, which are kept for later runs")
+        history = run.trainer.fit(
+            *prepared.train,
+            validation=prepared.dev,
+            epochs=left,
+            batch_size=config.batch_size,
+            accumulate=config.accumulate,
+            callbacks=_callbacks(config, prepared.how, out),
+        )
+    measured = run.evaluate(*prepared.dev), run.evaluate(*prepared.test)
+    return dataclasses.replace(
+        run, history=history, dev=measured[0], test=measured[1], seconds=time.perf_counter() - began
     )
-    model = network(config.layers, config.dropout, outputs=10)
-    trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optim.Adam(config.learning_rate), seed=config.seed)
-    history = trainer.fit(*train, validation=dev, epochs=config.epochs, batch_size=config.batch_size)
-    measured = trainer.evaluate(*dev), trainer.evaluate(*test)
-    return Run(config, standardize, trainer, history, *measured, time.perf_counter() - began)
+
+
+def load(path: Path) -> Run:
+    """The run in a folder, or in one of its files, ready to predict.
+
+    Raises
+    ------
+    ValueError, OSError
+        If there is none, or it is damaged.
+    """
+    if path.is_dir():
+        found = [path / name for name in (MODEL, CHECKPOINT) if (path / name).exists()]
+        if not found:
+            raise ValueError(f"{path} holds no {MODEL}; name the folder of a run")
+        path = found[0]
+    arrays, texts = checkpoint.load(path)
+    if "config" not in texts:
+        raise ValueError(f"{path} was not written by fastdl train")
+    config, how = Config.from_toml(texts["config"], f"{path}: config"), Preparation.of(texts, arrays)
+    run = _untrained(dataclasses.replace(config, device="auto"), how, 1)
+    run.trainer.load(path, only_weights=True)
+    return run
+
+
+def _untrained(config: Config, how: Preparation, rows: int) -> Run:
+    steps = -(-rows // min(config.batch_size, rows))
+    model = network(config, how.outputs, how.shape)
+    trainer = Trainer(model, loss(config, how.task), optimizer(config, steps), device=config.device, seed=config.seed)
+    return Run(config, how, trainer)
+
+
+def _callbacks(config: Config, how: Preparation, out: Path | None) -> list[Callback]:
+    found: list[Callback] = [TerminateOnNaN()]
+    if config.patience:
+        found.append(EarlyStopping("val_loss", config.patience))
+    if out is not None:
+        texts, arrays = kept(config, how)
+        found.append(ModelCheckpoint(out / CHECKPOINT, seconds=SECONDS, texts=texts, arrays=arrays))
+    return found
+
+
+def _about(config: Config, prepared: Prepared) -> str:
+    sizes = [len(part[0]) for part in prepared[:3]]
+    if config.data == "digits":
+        what = f"digits: {sum(sizes):,} images of 8 x 8 pixels, 10 classes"
+    else:
+        row = prepared.how.shape
+        told = f"{row[0]} inputs" if len(row) == 1 else f"{' x '.join(map(str, row))} inputs"
+        what = f"{config.data}: {sum(sizes):,} rows of {told}"
+    return f"{what}; {sizes[0]:,} to train, {sizes[1]:,} dev, {sizes[2]:,} test"

@@ -379,7 +379,11 @@ class Trainer:
         (n, classes) array: the softmax of the outputs under cross-entropy, their sigmoid under binary
         cross-entropy; other losses raise TypeError.
         """
-        return self._loss.probabilities(self.predict(x))
+        return self.probabilities(self.predict(x))
+
+    def probabilities(self, outputs: Array) -> Array:
+        """What outputs that `predict` gave say of the classes, or labels, as probabilities."""
+        return self._loss.probabilities(outputs)
 
     def evaluate(self, x: Any, y: Array | None = None) -> dict[str, float]:
         """Loss and metrics on rows, with dropout off and running averages in batch norm.
@@ -404,6 +408,10 @@ class Trainer:
                 raise ValueError("evaluate: there are no batches")
             outputs, targets = (np.concatenate(side) for side in zip(*made, strict=True))
         targets = targets[: len(targets)] if isinstance(targets, data.Rows) else np.asarray(targets)
+        return self.measure(outputs, targets)
+
+    def measure(self, outputs: Array, targets: Array) -> dict[str, float]:
+        """Loss and metrics of outputs that `predict` gave, against their targets."""
         found = {"loss": self._loss.value(outputs, targets)}
         compared = self._loss.compared(outputs, targets)
         return found | {name: float(measure(*compared)) for name, measure in self._metrics.items()}

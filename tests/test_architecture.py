@@ -28,6 +28,7 @@ FLOORS = [
         "diagnose",
         "plot",
         "recipes",
+        "preparation",
         "config",
         "info",
         "warmup",

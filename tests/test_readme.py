@@ -1,6 +1,10 @@
 """What README shows is what runs."""
 
 import re
+import runpy
+
+import numpy as np
+import pytest
 
 README = "README.md"
 
@@ -23,3 +27,26 @@ def test_readmes_python_runs_from_top_to_bottom(root, tmp_path, monkeypatch, cap
         exec(compile(block, README, "exec"), names)
     assert float(re.search(r"'accuracy': ([0-9.]+)", capsys.readouterr().out)[1]) > 0.93
     assert (tmp_path / "digits.safetensors").exists()
+
+
+def test_the_page_on_ones_own_data_runs(root, tmp_path, monkeypatch):
+    from test_runs import houses, write_csv
+
+    monkeypatch.chdir(tmp_path)
+    write_csv("houses.csv", ["size", "district", "age", "price"], houses())
+    (block,) = re.findall(r"```python\n(.*?)```", (root / "docs/your-own-data.md").read_text(), re.DOTALL)
+    names = {}
+    exec(compile(block, "your-own-data.md", "exec"), names)
+    right = names["test"]["price"]
+    assert np.corrcoef(names["prices"][:, 0], right)[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("name", ["quickstart", "custom_loop", "custom_layer"])
+def test_examples_run(root, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(root / "examples" / f"{name}.py"))
+    said = capsys.readouterr().out
+    if name == "custom_loop":
+        assert float(said.split()[-1]) < 0.15
+    else:
+        assert float(re.search(r"'accuracy': ([0-9.]+)", said)[1]) > 0.93

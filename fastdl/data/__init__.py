@@ -2,7 +2,7 @@
 
 from .batches import batches
 from .digits import load_digits
-from .encode import Encoder, UnknownCategoryWarning
+from .encode import CLASSES, Encoder, UnknownCategoryWarning
 from .idx import load_idx
 from .npy import load_npy, load_npz
 from .preprocess import Standardize
@@ -11,6 +11,7 @@ from .split import split
 from .table import Table, read_csv
 
 __all__ = [
+    "CLASSES",
     "Encoder",
     "Rows",
     "Standardize",

@@ -79,7 +79,14 @@ class Encoder:
 
     @classmethod
     def fit(
-        cls, table: Table, target: str, *, task: str = "auto", drop: Sequence[str] = (), missing: str = "error"
+        cls,
+        table: Table,
+        target: str,
+        *,
+        task: str = "auto",
+        classes: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        missing: str = "error",
     ) -> Encoder:
         """Learn categories, means and classes.
 
@@ -91,6 +98,8 @@ class Encoder:
             Name of the column to be predicted.
         task : {"auto", "classification", "regression"}
             By itself, texts and at most 20 distinct whole numbers are classes.
+        classes : sequence of str, optional
+            Names of all classes, where some may have no row here.
         drop : sequence of str
             Columns that are no inputs.
         missing : {"error", "mean"}
@@ -118,7 +127,8 @@ class Encoder:
         if len(table) == 0 or not names:
             raise ValueError(f"{where} has {len(table)} rows and {len(names)} input columns, wanted at least 1 of each")
         _check_missing(table, [target] if missing == "mean" else [*names, target], where)
-        task, classes, mean, deviation = _target(table, target, task, where)
+        task, found, mean, deviation = _target(table, target, task, where)
+        classes = tuple(classes) if task == "classification" and set(found) <= set(classes) else found
         columns = tuple(_column(table, name, where) for name in names)
         return cls(target, task, classes, mean, deviation, _numbers(table[target]), missing, columns)
 
@@ -336,7 +346,7 @@ def _target(table: Table, name: str, task: str, where: str) -> tuple[str, tuple[
         return task, names, 0.0, 1.0
     if not numbers:
         raise ValueError(f"{where}: column {name!r} holds texts, wanted numbers for task='regression'")
-    return task, (), float(column.mean()), float(column.std())
+    return task, (), float(column.mean()), float(column.std()) or 1.0  # 0 where squares vanish
 
 
 def _column(table: Table, name: str, where: str) -> Column:

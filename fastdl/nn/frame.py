@@ -144,12 +144,13 @@ class Frame:
         """The rows of buffer `name` that this batch takes: (rows, *shape)."""
         return self.array(name, self._shared.capacity, *shape, dtype=dtype)[: self._shared.rows]
 
-    def call(self, function: Callable[..., None], *arrays: Array) -> None:
-        """Call a function of one's own on arrays, so that a recorded step calls it again.
+    def call(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call a function of one's own on arrays and numbers, so that a recorded step calls it again.
 
         It must write its results into the arrays, and depend on nothing else that changes.
         """
-        launch(getattr(function, "__name__", "call"), function, *arrays, outputs=arrays, capturable=False)
+        arrays = tuple(a for a in arguments if isinstance(a, np.ndarray))
+        launch(getattr(function, "__name__", "call"), function, *arguments, outputs=arrays, capturable=False)
 
     @property
     def capacity(self) -> int:

@@ -1,0 +1,273 @@
+"""From a file to what a network is trained on, and from its outputs back to what the file holds."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import data
+from .config import Config
+from .typing import Array
+
+PARTS = 0.7, 0.15, 0.15
+CLASSES = data.CLASSES  # distinct whole numbers, at most, that are taken for classes unasked
+TASKS = "classification", "labels", "regression"
+
+
+class Source(NamedTuple):
+    """What a file holds: a table, or rows and, where they are known, their targets."""
+
+    table: data.Table | None
+    x: Any = None
+    y: Any = None
+
+
+class Prepared(NamedTuple):
+    """The parts of a data set, as (x, y), and how they were prepared."""
+
+    train: tuple[Any, Array]
+    dev: tuple[Any, Array]
+    test: tuple[Any, Array]
+    how: Preparation
+
+
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What was learnt from the training part alone, and is done to all later rows in the same way.
+
+    Attributes
+    ----------
+    task : {"classification", "labels", "regression"}
+        "labels" are several of 0 and 1 a row.
+    classes : tuple of str
+    standardize : data.Standardize
+        Of the inputs.
+    mean, deviation : float64 arrays (outputs,)
+        Of a regression's targets.
+    encoder : data.Encoder, optional
+        Of a table's columns.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    standardize: data.Standardize
+    mean: Array
+    deviation: Array
+    encoder: data.Encoder | None = None
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the network needs."""
+        return len(self.classes) if self.task == "classification" else len(self.mean)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row of inputs."""
+        return tuple(self.standardize.mean.shape)
+
+    def inputs(self, source: Source) -> Any:
+        """The rows of a source, as the network takes them."""
+        if self.encoder is not None:
+            if source.table is None:
+                raise ValueError(
+                    "the network was trained on a CSV file, and this is none; pass a CSV of the same columns"
+                )
+            return self.standardize(self.encoder.inputs(source.table))
+        if source.table is not None:
+            raise ValueError(
+                "the network was trained on arrays, and this is a CSV file; pass an .npz, .npy or IDX file"
+            )
+        return _prepared(source.x, self.standardize)
+
+    def targets(self, source: Source) -> Array:
+        """The targets of a source, as the loss takes them."""
+        if self.encoder is not None and source.table is not None:
+            return self.encoder.targets(source.table)
+        if source.y is None:
+            raise ValueError("there are no targets; name them with --target")
+        return self._of_arrays(np.asarray(source.y))
+
+    def _of_arrays(self, y: Array) -> Array:
+        if self.task == "classification":
+            values, numbers = np.unique(y.reshape(len(y)), return_inverse=True)
+            place = {name: number for number, name in enumerate(self.classes)}
+            names = _names(values)
+            if strange := [name for name in names if name not in place]:
+                raise ValueError(f"class {strange[0]!r} is none of the training's: {', '.join(self.classes)}")
+            return np.array([place[name] for name in names], np.int64)[numbers]
+        y = y.reshape(len(y), -1)
+        if y.shape[1] != len(self.mean):
+            raise ValueError(f"the targets have {y.shape[1]} columns, wanted {len(self.mean)}, as in training")
+        standardized: Array = ((y - self.mean) / self.deviation).astype(np.float32)
+        return standardized
+
+    def decode(self, outputs: Array) -> Array:
+        """Predictions in the file's own terms: names of classes, labels of 0 and 1, or numbers in its units."""
+        if self.task == "classification":
+            return np.array(self.classes)[outputs.argmax(axis=1)]
+        if self.task == "labels":
+            held: Array = (outputs > 0).astype(np.int64)
+            return held
+        return outputs.astype(np.float64) * self.deviation + self.mean
+
+    def describe(self) -> str:
+        """A line on what was read off the target."""
+        if self.encoder is not None:
+            return self.encoder.describe()
+        if self.task == "classification":
+            shown = ", ".join(self.classes[:12]) + (", ..." if len(self.classes) > 12 else "")
+            return f"target: classification into {len(self.classes)} classes, {shown}"
+        if self.task == "labels":
+            return f"target: {len(self.mean)} labels a row, each 0 or 1"
+        return f"target: regression of {len(self.mean)} number{'s' * (len(self.mean) > 1)}"
+
+    def kept(self) -> tuple[dict[str, str], dict[str, Array]]:
+        """Texts and arrays from which `of` makes it again."""
+        texts = {"task": self.task, "classes": json.dumps(self.classes)}
+        if self.encoder is not None:
+            texts["encoder"] = self.encoder.to_json()
+        arrays = {"standardize/mean": self.standardize.mean, "standardize/deviation": self.standardize.deviation}
+        return texts, arrays | {"target/mean": self.mean, "target/deviation": self.deviation}
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str], arrays: Mapping[str, Array]) -> Preparation:
+        """The preparation that `kept` was called on."""
+        if texts["task"] not in TASKS:
+            raise ValueError(f"task is {texts['task']!r}, wanted one of {', '.join(TASKS)}")
+        return cls(
+            texts["task"],
+            tuple(map(str, json.loads(texts["classes"]))),
+            data.Standardize(arrays["standardize/mean"], arrays["standardize/deviation"]),
+            arrays["target/mean"],
+            arrays["target/deviation"],
+            data.Encoder.from_json(texts["encoder"]) if "encoder" in texts else None,
+        )
+
+
+def read(path: str, target: str | None = None) -> Source:
+    """What a file holds, by the end of its name: .csv, .tsv, .npz, .npy, or IDX; "digits" are those of the package.
+
+    Raises
+    ------
+    ValueError, OSError
+        For a file that is damaged, of another kind, or not there.
+    """
+    if path == "digits":
+        return Source(None, *data.load_digits())
+    name = path.lower()
+    if name.endswith((".csv", ".tsv")):
+        return Source(data.read_csv(path, delimiter="\t" if name.endswith(".tsv") else ","))
+    if name.endswith(".npz"):
+        return Source(None, *data.load_npz(path, ("x", target or "y")))
+    if name.endswith(".npy"):
+        return Source(None, data.load_npy(path), data.load_npy(target) if target else None)
+    with Path(path).open("rb") as file:
+        begin = file.read(2)
+    if begin == b"\x1f\x8b" and not name.endswith(".csv.gz"):
+        with gzip.open(path) as file:
+            begin = file.read(2)
+    if begin == b"\0\0":
+        return Source(None, data.load_idx(path), data.load_idx(target) if target else None)
+    raise ValueError(f"{path} is no .csv, .tsv, .npz, .npy or IDX file, by its name and its first bytes")
+
+
+def prepare(config: Config) -> Prepared:
+    """Read a run's data, cut it into parts, and prepare all of them as the training part tells."""
+    source = read(config.data, config.target)
+    return _of_table(source.table, config) if source.table is not None else _of_arrays(source, config)
+
+
+def fingerprint(path: str) -> str:
+    """What tells a file from another: its length, and the hash of its beginning and end."""
+    if path == "digits":
+        return "digits"
+    size, piece = os.path.getsize(path), 1 << 20  # noqa: PTH202
+    with Path(path).open("rb") as file:
+        digest = hashlib.sha256(file.read(piece))
+        file.seek(max(0, size - piece))
+        digest.update(file.read(piece))
+    return f"{size} bytes, {digest.hexdigest()}"
+
+
+def _of_table(table: data.Table, config: Config) -> Prepared:
+    if config.target is None:
+        raise ValueError(f"--target names the column that is to be learnt, one of {', '.join(table.columns)}")
+    drop = (*config.drop, *((config.group,) if config.group else ()))
+    options: dict[str, Any] = {"drop": drop, "missing": config.missing}
+    whole = data.Encoder.fit(table, config.target, task=config.task, **options)
+    groups = table[config.group] if config.group else None
+    numbers, classes = np.arange(len(table)), table[config.target]
+    stratify = whole.task == "classification" and groups is None
+    parts = data.split(numbers, classes, parts=PARTS, stratify=stratify, groups=groups, seed=config.seed)
+    tables = [table.take(rows) for rows, _ in parts]
+    encoder = data.Encoder.fit(tables[0], config.target, task=whole.task, classes=whole.classes, **options)
+    inputs = [encoder.inputs(part) for part in tables]
+    standardize = data.Standardize.fit(inputs[0])
+    mean, deviation = np.array([encoder.target_mean]), np.array([encoder.target_deviation])
+    how = Preparation(encoder.task, encoder.classes, standardize, mean, deviation, encoder)
+    train, dev, test = ((standardize(x), encoder.targets(part)) for x, part in zip(inputs, tables, strict=True))
+    return Prepared(train, dev, test, how)
+
+
+def _of_arrays(source: Source, config: Config) -> Prepared:
+    x, y = source.x, None if source.y is None else np.asarray(source.y)
+    if y is None:
+        raise ValueError(f"{config.data} holds rows alone; name the file of their targets with --target")
+    if len(y) != len(x):
+        raise ValueError(f"{config.data} holds {len(x)} rows, and there are {len(y)} targets, wanted as many")
+    if config.drop or config.group:
+        raise ValueError("drop and group name columns of a CSV file, and this is none")
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    task, classes = _task(y, config.task)
+    stratify = task == "classification"
+    parts = data.split(x, y, parts=PARTS, stratify=stratify, seed=config.seed)
+    standardize = data.Standardize.fit(parts[0][0])
+    learnt = parts[0][1].reshape(len(parts[0][1]), -1)
+    mean, deviation = np.zeros(learnt.shape[1]), np.ones(learnt.shape[1])
+    if task == "regression":
+        mean, deviation = learnt.mean(axis=0, dtype=np.float64), learnt.std(axis=0, dtype=np.float64)
+        deviation[deviation == 0] = 1
+    how = Preparation(task, classes, standardize, mean, deviation)
+    train, dev, test = ((_prepared(rows, standardize), how._of_arrays(targets)) for rows, targets in parts)
+    return Prepared(train, dev, test, how)
+
+
+def _prepared(x: Any, standardize: data.Standardize) -> Any:
+    """Rows in memory standardised at once, others as they are taken; in float32 but for float64."""
+    if isinstance(x, (np.memmap, data.Rows)):
+        return data.Rows(x, prepare=standardize)
+    return standardize(x)
+
+
+def _task(y: Array, wanted: str) -> tuple[str, tuple[str, ...]]:
+    """What the targets of arrays are, and the names of classes."""
+    if y.dtype.kind not in "iufbU" or y.ndim not in (1, 2):
+        raise ValueError(f"the targets are {y.dtype} of shape {y.shape}, wanted numbers or texts, (n,) or (n, k)")
+    if y.ndim == 2:
+        if wanted != "regression" and np.isin(y, (0, 1)).all():
+            return "labels", ()
+        if wanted == "classification":
+            raise ValueError(f"the targets have shape {y.shape}, wanted one class a row, (n,)")
+        return "regression", ()
+    values = np.unique(y)
+    whole = y.dtype.kind in "iubU" or bool((values == np.floor(values)).all())
+    if wanted == "auto":
+        wanted = "classification" if y.dtype.kind in "bU" or (whole and len(values) <= CLASSES) else "regression"
+    if wanted == "regression":
+        if y.dtype.kind == "U":
+            raise ValueError("the targets are texts, wanted numbers for task=regression")
+        return wanted, ()
+    return wanted, _names(values)
+
+
+def _names(values: Array) -> tuple[str, ...]:
+    """Names of classes: whole numbers without a point."""
+    return tuple(str(int(v)) if values.dtype.kind in "iubf" and v == int(v) else str(v) for v in values.tolist())

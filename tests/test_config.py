@@ -1,0 +1,74 @@
+"""The configuration: one source of flags, TOML and --set, and what it says of mistakes."""
+
+import dataclasses
+
+import pytest
+
+from fastdl.config import CHOICES, Config, assigned, help_of
+
+
+def test_it_comes_back_from_its_toml():
+    config = Config(data="a.csv", target="tree", layers=(64, 32), dropout=0.25, drop=("x", "y"), batch_norm=False)
+    assert Config.from_toml(config.to_toml(), "run.toml") == config
+    assert Config.from_toml(Config().to_toml(), "run.toml") == Config()
+
+
+def test_later_values_overrule_earlier_ones():
+    base = Config.from_toml("epochs = 5\nlayers = [8]\n", "run.toml")
+    assert Config.of({"epochs": 7}, "flags", base) == Config(epochs=7, layers=(8,))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("learning_rate=1e-2", 0.01),
+        ("layers=[64, 32]", [64, 32]),
+        ("optimizer=sgd", "sgd"),
+        ('optimizer="sgd"', "sgd"),
+        ("batch_norm = false", False),
+        ("data=C:\\a.csv", "C:\\a.csv"),
+        ("target=", ""),
+    ],
+)
+def test_assignments_hold_toml_or_text(text, value):
+    assert assigned(text) == (text.partition("=")[0].strip(), value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"learnig_rate": 1}, "run.toml: there is no key 'learnig_rate'; did you mean 'learning_rate'?"),
+        ({"epochs": 2.5}, "run.toml: epochs is 2.5, wanted a whole number"),
+        ({"epochs": True}, "run.toml: epochs is True, wanted a whole number"),
+        ({"learning_rate": "fast"}, "run.toml: learning_rate is 'fast', wanted a number"),
+        ({"layers": [8, "x"]}, r"run.toml: layers is \[8, 'x'\], wanted a whole number or a list of them"),
+        ({"batch_norm": 1}, "run.toml: batch_norm is 1, wanted true or false"),
+        ({"optimizer": "adm"}, "optimizer is 'adm', wanted 'adam', one of sgd, momentum"),
+        ({"epochs": 0}, "epochs is 0, wanted at least 1"),
+        ({"batch_size": 1}, "batch_size is 1, wanted at least 2, since batch norm"),
+        ({"batch_size": 6, "accumulate": 4}, "batch_size is 6 in 4 parts"),
+        ({"dropout": 1.0}, "dropout is 1.0, wanted at least 0 and below 1"),
+        ({"learning_rate": -1}, "learning_rate is -1.0, wanted 0 or more"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"warmup": 100}, "warmup is 100 epochs of 100, wanted fewer"),
+        ({"layers": [0]}, r"layers are \(0,\)"),
+        ({"seed": -1}, r"seed is -1, wanted 0 to 2\^64 - 1"),
+    ],
+)
+def test_mistakes_are_named(values, message):
+    with pytest.raises(ValueError, match=message):
+        Config.of(values, "run.toml")
+
+
+def test_broken_toml_and_assignments_are_told():
+    with pytest.raises(ValueError, match=r"^run.toml: Invalid value"):
+        Config.from_toml("epochs = ", "run.toml")
+    with pytest.raises(ValueError, match="--set epochs: wanted key=value"):
+        assigned("epochs")
+
+
+def test_every_key_has_a_help_line_and_a_single_layer_may_stand_alone():
+    for field in dataclasses.fields(Config):
+        assert len(help_of(field.name)) > 10
+    assert CHOICES.keys() <= {field.name for field in dataclasses.fields(Config)}
+    assert Config.of({"layers": 16, "drop": "a"}, "x") == Config(layers=(16,), drop=("a",))

@@ -1,0 +1,269 @@
+"""Runs on files of one's own: train, evaluate, predict, stop and go on."""
+
+import csv
+import gzip
+import json
+import signal
+import struct
+
+import numpy as np
+import pytest
+
+from fastdl import callbacks, checkpoint, recipes
+from fastdl.cli import main
+from fastdl.preparation import read
+
+FAST = ["--epochs", "30", "--layers", "16", "--batch-size", "16"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_csv(path, names, rows):
+    with open(path, "w", newline="") as file:  # noqa: PTH123
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows(rows)
+
+
+def houses(rows=200, seed=0):
+    """Prices that follow from a size, a district and an age, with a little noise."""
+    rng = np.random.default_rng(seed)
+    size, age = rng.uniform(40, 200, rows), rng.integers(0, 90, rows)
+    district = rng.choice(["north", "south", "old town"], rows)
+    worth = {"north": 1.0, "south": 1.5, "old town": 3.0}
+    price = 1000 * size * [worth[d] for d in district] - 500 * age + rng.normal(0, 2000, rows)
+    return [[f"{s:.2f}", d, a, f"{p:.2f}"] for s, d, a, p in zip(size, district, age, price, strict=True)]
+
+
+def flowers(rows=150, seed=0):
+    rng = np.random.default_rng(seed)
+    kinds = np.arange(rows) % 3
+    x = rng.normal(kinds[:, None] * [1.0, -1.0], 0.4)
+    return [[f"{a:.3f}", f"{b:.3f}", ["iris", "rose", "tulip"][k]] for (a, b), k in zip(x, kinds, strict=True)]
+
+
+def read_rows(path):
+    with open(path, newline="") as file:  # noqa: PTH123
+        return list(csv.DictReader(file))
+
+
+def test_a_regression_with_categories_from_the_file_to_predictions(capsys):
+    write_csv("houses.csv", ["size", "district", "age", "price"], houses())
+    assert main(["train", "--data", "houses.csv", "--target", "price", "--out", "run", *FAST, "--epochs", "150"]) == 0
+    said = capsys.readouterr().out
+    assert "houses.csv: 200 rows of 5 inputs; 140 to train, 30 dev, 30 test" in said
+    assert "target 'price' (numbers): regression" in said
+    assert "error" in said and "in the target's units" in said
+    write_csv("new.csv", ["age", "district", "size"], [[a, d, s] for s, d, a, _ in houses(50, seed=1)])
+    assert main(["predict", "run", "--data", "new.csv", "--out", "found.csv"]) == 0
+    assert capsys.readouterr().out == "50 predictions are in found.csv\n"
+    found = np.array([float(row["prediction"]) for row in read_rows("found.csv")])
+    right = np.array([float(row[3]) for row in houses(50, seed=1)])
+    assert 1 - ((found - right) ** 2).sum() / ((right - right.mean()) ** 2).sum() > 0.95
+    write_csv("more.csv", ["size", "district", "age", "price"], houses(50, seed=1))
+    assert main(["evaluate", "run", "--data", "more.csv"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("all  R2 0.9")
+    error = np.sqrt(((found - right) ** 2).mean())
+    assert f"error {error:.4g} (root mean square, in the target's units)" in said
+
+
+def test_classes_of_texts_keep_their_names(capsys):
+    write_csv("flowers.csv", ["length", "width", "kind"], flowers())
+    assert main(["train", "--data", "flowers.csv", "--target", "kind", "--out", "run", *FAST]) == 0
+    said = capsys.readouterr().out
+    assert "classification into 3 classes, iris, rose, tulip" in said
+    assert main(["evaluate", "run"]) == 0
+    lines = said.splitlines()
+    assert capsys.readouterr().out.splitlines() == [line for line in lines if line.startswith(("dev", "test"))]
+    assert main(["predict", "run"]) == 0
+    rows = read_rows("predictions.csv")
+    assert list(rows[0]) == ["row", "prediction", "probability of iris", "probability of rose", "probability of tulip"]
+    assert [row["row"] for row in rows] == [str(n) for n in range(1, 151)]
+    right = [row[2] for row in flowers()]
+    assert np.mean([row["prediction"] == kind for row, kind in zip(rows, right, strict=True)]) > 0.85
+    chances = np.array([[float(row[f"probability of {kind}"]) for kind in ("iris", "rose", "tulip")] for row in rows])
+    np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-6)
+    assert [("iris", "rose", "tulip")[best] for best in chances.argmax(axis=1)] == [row["prediction"] for row in rows]
+
+
+def test_nothing_of_dev_and_test_reaches_the_statistics():
+    rows = flowers()
+    write_csv("flowers.csv", ["length", "width", "kind"], rows)
+    run = recipes.train(recipes.Config(data="flowers.csv", target="kind", epochs=1, layers=(4,)))
+    table = read("flowers.csv").table
+    from fastdl import data
+
+    (train, _), _, _ = data.split(np.arange(150), table["kind"], stratify=True)
+    x = np.stack([table["length"], table["width"]], axis=1)[train].astype(np.float32)
+    np.testing.assert_allclose(run.how.standardize.mean, x.mean(axis=0, dtype=np.float64), rtol=1e-12)
+
+
+def test_groups_stay_together():
+    rows = [[a, b, kind, f"p{n // 5}"] for n, (a, b, kind) in enumerate(flowers())]
+    write_csv("flowers.csv", ["length", "width", "kind", "patient"], rows)
+    config = recipes.Config(data="flowers.csv", target="kind", group="patient", epochs=1)
+    run = recipes.train(config)
+    assert [column.name for column in run.how.encoder.columns] == ["length", "width"]
+
+
+@pytest.mark.parametrize("form", ["npz", "npy", "idx", "idx.gz"])
+def test_arrays_from_files(form, capsys):
+    from fastdl import data
+
+    x, y = data.load_digits()
+    images, labels = x.reshape(-1, 8, 8).astype(np.uint8)[:600], y[:600]
+    target = []
+    if form == "npz":
+        np.savez("digits.npz", x=images, y=labels)
+        path = "digits.npz"
+    elif form == "npy":
+        np.save("x.npy", images)
+        np.save("y.npy", labels)
+        path, target = "x.npy", ["--target", "y.npy"]
+    else:
+        pack = gzip.compress if form.endswith("gz") else bytes
+        whole = struct.pack(">HBB3I", 0, 8, 3, *images.shape) + images.tobytes()
+        path, target = "images", ["--target", "labels"]
+        for name, content in (
+            ("images", whole),
+            ("labels", struct.pack(">HBBI", 0, 8, 1, 600) + bytes(labels.tolist())),
+        ):
+            with open(name, "wb") as file:  # noqa: PTH123
+                file.write(pack(content))
+    assert main(["train", "--data", path, *target, "--out", "run", "--epochs", "20"]) == 0
+    said = capsys.readouterr().out
+    assert f"{path}: 600 rows of 8 x 8 inputs; 420 to train, 90 dev, 90 test" in said
+    assert "classification into 10 classes, 0, 1, 2" in said
+    accuracy = float(said.split("test accuracy ")[1].split("%")[0])
+    assert accuracy > 90
+    assert main(["predict", "run", "--data", path]) == 0
+    found = [row["prediction"] for row in read_rows("predictions.csv")]
+    assert np.mean(np.array(found) == labels.astype(str)) > 0.9
+
+
+def test_several_labels_a_row(capsys):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 4)).astype(np.float32)
+    np.savez("labels.npz", x=x, y=np.stack([x[:, 0] > 0, x[:, 1] + x[:, 2] > 0], axis=1).astype(int))
+    assert main(["train", "--data", "labels.npz", "--out", "run", *FAST]) == 0
+    said = capsys.readouterr().out
+    assert "2 labels a row, each 0 or 1" in said
+    assert float(said.split("test accuracy ")[1].split("%")[0]) > 90
+    main(["predict", "run"])
+    assert list(read_rows("predictions.csv")[0]) == [
+        "row",
+        "prediction 0",
+        "prediction 1",
+        "probability of 0",
+        "probability of 1",
+    ]
+
+
+@pytest.mark.parametrize("patience", ["0", "2"])
+def test_a_run_interrupted_and_resumed_is_that_of_one_that_was_not(monkeypatch, capsys, patience):
+    command = ["train", "--patience", patience, "--set", "dropout=0.3", "--epochs", "12", "--schedule", "cosine"]
+    assert main([*command, "--out", "whole"]) == 0
+
+    class Press(callbacks.Callback):
+        left = 33
+
+        def on_batch_end(self, batch, logs):
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+
+    watched = recipes._callbacks
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "_callbacks", lambda *rest: [Press(), *watched(*rest)])
+        assert main([*command, "--out", "stopped"]) == 130
+    assert "go on with: fastdl train --resume stopped" in capsys.readouterr().out
+    assert main(["train", "--resume", "stopped"]) == 0
+    first, second = (checkpoint.load(f"{name}/model.safetensors") for name in ("whole", "stopped"))
+    assert {k: v.tobytes() for k, v in first[0].items()} == {k: v.tobytes() for k, v in second[0].items()}
+    histories = [json.loads(texts["training"])["history"] for _, texts in (first, second)]
+    for history in histories:
+        for row in history:
+            del row["rows_per_second"]
+    assert histories[0] == histories[1]
+    assert len(read_rows("stopped/history.csv")) == len(histories[0])
+
+
+def test_a_finished_run_says_so_and_goes_on_with_more_epochs(capsys):
+    assert main(["train", "--epochs", "2", "--out", "run"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "run"]) == 0
+    assert "all 2 epochs were made already; for more: fastdl train --resume run --epochs 4" in capsys.readouterr().out
+    assert main(["train", "--resume", "run", "--epochs", "4"]) == 0
+    assert len(read_rows("run/history.csv")) == 4
+    assert main(["train", "--resume", "run", "--seed", "3"]) == 2
+    assert "--resume cannot change seed; only epochs and device" in capsys.readouterr().err
+
+
+def test_a_run_of_another_file_is_not_resumed(capsys):
+    write_csv("flowers.csv", ["length", "width", "kind"], flowers())
+    assert main(["train", "--data", "flowers.csv", "--target", "kind", "--out", "run", *FAST]) == 0
+    write_csv("flowers.csv", ["length", "width", "kind"], flowers(seed=1))
+    assert main(["train", "--resume", "run", "--epochs", "40"]) == 2
+    assert "flowers.csv is not the file that the run was trained on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("a,b\n1,x\n2,y\n", [], "--target names the column that is to be learnt, one of a, b"),
+        ("a,b\n1,x\n2,y\n", ["--target", "c"], "no column 'c'"),
+        ("a,b\n1,x\n2\n", ["--target", "b"], "line 3"),
+        ("a,b\n1,x\n,y\n", ["--target", "b"], "line 3, column 'a': a cell is missing"),
+        ("a,b\n1,x\n2,y\n", ["--target", "b"], "too few"),
+        ("", ["--target", "b"], "bad.csv"),
+    ],
+)
+def test_bad_files_are_one_line(capsys, tmp_path, text, arguments, message):
+    (tmp_path / "bad.csv").write_text(text)
+    assert main(["train", "--data", "bad.csv", "--out", "run", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert message in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_network_was_not_trained_on_is_told(capsys, tmp_path):
+    write_csv("flowers.csv", ["length", "width", "kind"], flowers())
+    assert main(["train", "--data", "flowers.csv", "--target", "kind", "--out", "run", *FAST]) == 0
+    write_csv("less.csv", ["length", "kind"], [[row[0], row[2]] for row in flowers()])
+    np.save("x.npy", np.zeros((3, 2)))
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        (["predict", "run", "--data", "less.csv"], "no column 'width'"),
+        (["predict", "run", "--data", "x.npy"], "trained on a CSV file, and this is none"),
+        (["predict", "empty"], "empty holds no model.safetensors"),
+        (["predict", "nowhere"], "nowhere: No such file or directory"),
+        (["evaluate", "flowers.csv"], "flowers.csv is no whole safetensors file"),
+    ):
+        capsys.readouterr()
+        assert main(arguments) == 2
+        said = capsys.readouterr()
+        assert message in said.err
+        assert said.err.count("\n") == 1
+
+
+def test_debug_shows_where_an_error_comes_from(capsys):
+    assert main(["train", "--set", "epochs=0", "--debug"]) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.splitlines()[-1] == "fastdl train: epochs is 0, wanted at least 1"
+
+
+def test_a_configuration_file_with_six_techniques(capsys, tmp_path):
+    (tmp_path / "run.toml").write_text(
+        'optimizer = "adamw"\nschedule = "cosine"\nwarmup = 2\nweight_decay = 0.01\nclip_norm = 1.0\n'
+        'smoothing = 0.1\ndropout = 0.3\npatience = 20\nactivation = "gelu"\nstart = "xavier_normal"\nepochs = 10\n'
+    )
+    assert main(["train", "--config", "run.toml", "--set", "layers=[64, 32]", "--epochs", "12", "--out", "run"]) == 0
+    kept = recipes.load(tmp_path / "run").config
+    assert (kept.optimizer, kept.layers, kept.epochs, kept.smoothing) == ("adamw", (64, 32), 12, 0.1)
+    assert float(capsys.readouterr().out.split("test accuracy ")[1].split("%")[0]) > 90
