@@ -111,12 +111,14 @@ class Preparation:
 
     def decode(self, outputs: Array) -> Array:
         """Predictions in the file's own terms: names of classes, labels of 0 and 1, or numbers in its units."""
+        found: Array
         if self.task == "classification":
-            return np.array(self.classes)[outputs.argmax(axis=1)]
-        if self.task == "labels":
-            held: Array = (outputs > 0).astype(np.int64)
-            return held
-        return outputs.astype(np.float64) * self.deviation + self.mean
+            found = np.array(self.classes)[outputs.argmax(axis=1)]
+        elif self.task == "labels":
+            found = (outputs > 0).astype(np.int64)
+        else:
+            found = outputs.astype(np.float64) * self.deviation + self.mean
+        return found
 
     def describe(self) -> str:
         """A line on what was read off the target."""
