@@ -224,7 +224,8 @@ def _say_measured(part: str, found: dict[str, float]) -> None:
         if name == "accuracy":
             told.append(f"accuracy {value:.2%}")
         elif name == "rmse":
-            told.append(f"error {value:.4g} (root mean square, in the target's units)")
+            number = f"{value:,.0f}" if 1e4 <= value < 1e12 else f"{value:.4g}"
+            told.append(f"error {number} (root mean square, in the target's units)")
         elif name != "loss":
             told.append(f"{'R2' if name == 'r2' else name} {value:.4f}")
     told.append(f"loss {found['loss']:.4f}")

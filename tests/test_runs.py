@@ -68,7 +68,8 @@ def test_a_regression_with_categories_from_the_file_to_predictions(capsys):
     said = capsys.readouterr().out
     assert said.startswith("all  R2 0.9")
     error = np.sqrt(((found - right) ** 2).mean())
-    assert f"error {error:.4g} (root mean square, in the target's units)" in said
+    told = f"{error:,.0f}" if error >= 1e4 else f"{error:.4g}"
+    assert f"error {told} (root mean square, in the target's units)" in said
 
 
 def test_classes_of_texts_keep_their_names(capsys):
