@@ -346,7 +346,14 @@ def _target(table: Table, name: str, task: str, where: str) -> tuple[str, tuple[
         return task, names, 0.0, 1.0
     if not numbers:
         raise ValueError(f"{where}: column {name!r} holds texts, wanted numbers for task='regression'")
-    return task, (), float(column.mean()), float(column.std()) or 1.0  # 0 where squares vanish
+    with np.errstate(over="ignore"):
+        mean, deviation = float(column.mean()), float(column.std()) or 1.0  # 0 where squares vanish
+    if not np.isfinite(deviation):
+        raise ValueError(
+            f"{where}: column {name!r} has values up to {np.abs(column).max():g}, whose deviation "
+            "float64 does not hold; write the column in larger units"
+        )
+    return task, (), mean, deviation
 
 
 def _column(table: Table, name: str, where: str) -> Column:

@@ -16,7 +16,7 @@ import numpy as np
 from ..typing import Array
 from .decimals import Cells, number, parse
 
-BLOCK = 1 << 18  # bytes of lines at a time: what is made of them stays in the cache
+BLOCK = 1 << 19  # bytes of lines at a time
 ROWS = 10_000  # at a time from where there are quotes
 SURE = 0.9  # a column with a larger share of numbers was meant to hold nothing else
 TEXT_BYTES = 1 << 30  # that one column of texts may take, unless the file is large itself

@@ -135,6 +135,7 @@ def test_one_warning_tells_of_unknown_categories():
         ({"tree": ["oak"] * 3}, {"target": "tree"}, "column 'tree' is 'oak' in all 3 rows, wanted at least 2 values"),
         ({"size": [2.5] * 3}, {"target": "size"}, "column 'size' is 2.5 in all 3 rows"),
         ({"size": [1, 2, np.inf]}, {"target": "size"}, "line 4, column 'size': the target is infinite"),
+        ({"size": [0, 1e300, 2]}, {"target": "size", "task": "regression"}, "whose deviation float64 does not hold"),
         ({"size": [1, 1e39, 2]}, {"target": "tree"}, "line 3, column 'size': 1e.39 is beyond float32; mend it"),
         (
             {"size": [np.nan] * 3},
