@@ -80,7 +80,7 @@ class Preparation:
                 raise ValueError(
                     "the network was trained on a CSV file, and this is none; pass a CSV of the same columns"
                 )
-            return self.standardize(self.encoder.inputs(source.table))
+            return self.standardize(self.encoder.inputs(source.table)).astype(np.float32)
         if source.table is not None:
             raise ValueError(
                 "the network was trained on arrays, and this is a CSV file; pass an .npz, .npy or IDX file"
@@ -215,7 +215,9 @@ def _of_table(table: data.Table, config: Config) -> Prepared:
     standardize = data.Standardize.fit(inputs[0])
     mean, deviation = np.array([encoder.target_mean]), np.array([encoder.target_deviation])
     how = Preparation(encoder.task, encoder.classes, standardize, mean, deviation, encoder)
-    train, dev, test = ((standardize(x), encoder.targets(part)) for x, part in zip(inputs, tables, strict=True))
+    train, dev, test = (
+        (standardize(x).astype(np.float32), encoder.targets(part)) for x, part in zip(inputs, tables, strict=True)
+    )
     return Prepared(train, dev, test, how)
 
 

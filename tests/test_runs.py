@@ -99,8 +99,15 @@ def test_nothing_of_dev_and_test_reaches_the_statistics():
     from fastdl import data
 
     (train, _), _, _ = data.split(np.arange(150), table["kind"], stratify=True)
-    x = np.stack([table["length"], table["width"]], axis=1)[train].astype(np.float32)
+    x = np.stack([table["length"], table["width"]], axis=1)[train]
     np.testing.assert_allclose(run.how.standardize.mean, x.mean(axis=0, dtype=np.float64), rtol=1e-12)
+
+
+def test_a_time_in_seconds_keeps_its_digits(capsys):
+    rows = [[1_700_000_000 + (20 if n % 2 else -20) + n % 7, "ab"[n % 2]] for n in range(300)]
+    write_csv("times.csv", ["time", "kind"], rows)
+    assert main(["train", "--data", "times.csv", "--target", "kind", "--out", "run", *FAST]) == 0
+    assert "test accuracy 100.00%" in capsys.readouterr().out
 
 
 def test_groups_stay_together():

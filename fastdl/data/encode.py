@@ -61,7 +61,7 @@ class Encoder:
     >>> encoder = Encoder.fit(table, "tree")
     >>> encoder.inputs(table), encoder.targets(table)
     (array([[1.2, 0. , 1. ],
-           [3. , 1. , 0. ]], dtype=float32), array([0, 1]))
+           [3. , 1. , 0. ]]), array([0, 1]))
     >>> encoder.describe()
     "target 'tree' (texts): classification into 2 classes, ash, oak; for regression it must be numbers"
     >>> encoder.decode(np.array([[0.1, 0.9]]))
@@ -133,7 +133,9 @@ class Encoder:
         return cls(target, task, classes, mean, deviation, _numbers(table[target]), missing, columns)
 
     def inputs(self, table: Table) -> Array:
-        """The features, float32 of shape (n, features), not standardised; other columns are ignored.
+        """The features, float64 of shape (n, features), not standardised; other columns are ignored.
+
+        In float64, since a time in seconds, say, would lose its digits before it is standardised.
 
         Raises
         ------
@@ -153,10 +155,10 @@ class Encoder:
             values = found[column.name]
             if column.categories is None:
                 _check_range(values, column.name, table, where)
-                features.append(np.where(np.isnan(values), column.mean, values).astype(np.float32)[:, None])
+                features.append(np.where(np.isnan(values), column.mean, values)[:, None])
                 continue
             categories = np.array(column.categories)
-            features.append((values[:, None] == categories).astype(np.float32))
+            features.append((values[:, None] == categories).astype(np.float64))
             texts, first = np.unique(values, return_index=True)
             strange = ~np.isin(texts, categories) & (texts != "")
             unknown += [

@@ -26,7 +26,7 @@ GAPS = table(size=[1, np.nan, 4], leaf=["b", "", "b"], tree=["oak", "ash", "oak"
 def test_numbers_make_a_feature_and_texts_one_for_each_category():
     encoder = Encoder.fit(TRAIN, "tree")
     x = encoder.inputs(TRAIN)
-    assert x.dtype == np.float32
+    assert x.dtype == np.float64
     assert x.tolist() == [[1, 0, 1], [2, 1, 0], [4, 0, 1]]
     y = encoder.targets(TRAIN)
     assert (y.dtype, y.tolist()) == (np.int64, [1, 0, 1])
