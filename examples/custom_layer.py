@@ -1,13 +1,10 @@
 """A layer of one's own, y = scale x with a scale for every feature, in a network that is trained with it."""
 
-from dataclasses import dataclass
-
 import fastdl as fd
 from fastdl import nn
 from fastdl.initializers import ones
 
 
-@dataclass(frozen=True, eq=False)
 class Scale(nn.Layer):
     def params(self, shape):
         return {"scale": nn.Param((1, *shape), ones)}

@@ -19,9 +19,6 @@ class Flatten(Layer):
     (192,)
     """
 
-    def __repr__(self) -> str:
-        return "Flatten()"
-
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
 

@@ -39,6 +39,9 @@ class Layer:
     All shapes are those of one row: they leave out the axis of the batch.
     """
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     def children(self, shape: Shape) -> Iterable[tuple[Layer, Shape]]:
         """The layers within this one, each with the shape of its input, given this one's."""
         return ()
