@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 Logs = dict[str, float]
+LOWER = "loss", "mse", "penalty", "gradient_norm"  # columns of which less is better
+HIGHER = "accuracy", "top_5", "precision", "recall", "f1", "r2", "rows_per_second"
 
 
 class Callback:
@@ -39,13 +41,17 @@ class Callback:
         """Before an epoch, counted from 0."""
 
     def on_batch_end(self, batch: int, logs: Logs) -> None:
-        """After a batch, counted from 0 in its epoch, with its `loss`."""
+        """After a batch, counted from 0 in its epoch or, in one that is gone on with, from there; with its `loss`."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """After an epoch, counted from 0, with its row of the history."""
 
     def on_train_end(self) -> None:
-        """After the last epoch of a `fit`, also of one that was stopped or interrupted."""
+        """After the last epoch of a `fit`, also of one that was stopped or interrupted; not after an error."""
+
+    def key(self) -> str:
+        """Under which name a file holds its state: what makes it the same callback as before."""
+        return type(self).__name__
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold for this callback to go on as if nothing had happened: numbers and arrays."""
@@ -60,15 +66,27 @@ def _sign(name: str, monitor: str, mode: str) -> float:
     if mode not in ("auto", "min", "max"):
         raise ValueError(f"{name}: mode is {mode!r}, wanted 'auto', 'min' or 'max'")
     if mode == "auto":
-        lower = ("loss", "mse", "penalty", "gradient_norm")
-        return -1.0 if monitor.endswith(lower) else 1.0
+        figure = monitor.removeprefix("val_")
+        if figure not in LOWER + HIGHER:
+            raise ValueError(f"{name}: whether more {monitor!r} is better is not known; pass mode='min' or mode='max'")
+        return -1.0 if figure in LOWER else 1.0
     return 1.0 if mode == "max" else -1.0
+
+
+def _check_monitor(name: str, monitor: str, trainer: Trainer) -> None:
+    """Raise now for what would only be found out after the first epoch."""
+    if monitor.startswith("val_") and not trainer.validates:
+        raise ValueError(f"{name}: there is no {monitor!r} without a validation set; pass validation=(x, y) to fit")
+
+
+def _check_folder(name: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ValueError(f"{name}: there is no folder {path.parent}; make it first")
 
 
 def _monitored(name: str, monitor: str, logs: Logs) -> float:
     if monitor not in logs:
-        hint = "; pass validation=(x, y) to fit" if monitor.startswith("val_") else ""
-        raise ValueError(f"{name}: there is no {monitor!r} in the history, only {', '.join(logs)}{hint}")
+        raise ValueError(f"{name}: there is no {monitor!r} in the history, only {', '.join(logs)}")
     return logs[monitor]
 
 
@@ -87,7 +105,7 @@ class EarlyStopping(Callback):
     min_delta : float
         Better means better by more than this.
     mode : {"auto", "min", "max"}
-        "auto" takes less as better for losses, and more for all else.
+        "auto" knows what is better of the library's own figures.
     restore_best_weights : bool
 
     References
@@ -118,7 +136,11 @@ class EarlyStopping(Callback):
         self._weights: dict[str, Array] = {}
 
     def on_train_begin(self) -> None:
+        _check_monitor("EarlyStopping", self.monitor, self.trainer)
         self._forget()
+
+    def key(self) -> str:
+        return f"EarlyStopping({self.monitor}, {self._better})"
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         value = self._better * _monitored("EarlyStopping", self.monitor, logs)
@@ -181,7 +203,13 @@ class ModelCheckpoint(Callback):
         self._best, self._saved, self._due = -math.inf, 0.0, False
 
     def on_train_begin(self) -> None:
+        _check_folder("ModelCheckpoint", self.path)
+        if self.monitor is not None:
+            _check_monitor("ModelCheckpoint", self.monitor, self.trainer)
         self._best, self._saved, self._due = -math.inf, time.monotonic(), False
+
+    def key(self) -> str:
+        return f"ModelCheckpoint({self.path.name}, {self.monitor}, {self._better})"
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.monitor is not None:
@@ -196,7 +224,8 @@ class ModelCheckpoint(Callback):
             self._save()
 
     def on_train_end(self) -> None:
-        if self.monitor is None and (self._due or self.trainer.interrupted):
+        # Not within an epoch that a callback has stopped, since its last step may have gone wrong.
+        if self.monitor is None and (self.trainer.interrupted or (self._due and not self.trainer.within_epoch)):
             self._save()
 
     def _save(self) -> None:
@@ -221,6 +250,9 @@ class CSVLogger(Callback):
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
+
+    def on_train_begin(self) -> None:
+        _check_folder("CSVLogger", self.path)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.trainer.history.to_csv(self.path)

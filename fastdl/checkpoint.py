@@ -63,10 +63,10 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
         arrays = parse(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         entry = json.loads(header["__metadata__"][_ENTRY])
-        texts, digest = entry["texts"], entry["sha256"]
-    except KeyError:
+        texts, digest = dict(entry["texts"]), entry["sha256"]
+    except (KeyError, TypeError):
         raise ValueError(f"checkpoint.load: {path} holds no hash, so it was not written by fastdl") from None
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"checkpoint.load: {path} is no whole safetensors file: {error}") from None
     if digest != _digest(arrays, texts):
         raise ValueError(f"checkpoint.load: {path} is damaged: its content does not have the hash it was saved with")

@@ -182,6 +182,7 @@ def _train(options: argparse.Namespace) -> int:
     backend.device(config.device)
     if config.data != "digits" and not Path(config.data).is_file():
         raise UsageError(f"--data {config.data}: there is no such file")
+    found = options.resume is not None or (options.out is not None and options.out.exists())
     out = options.resume or _folder(options.out)
 
     from . import recipes
@@ -199,9 +200,15 @@ def _train(options: argparse.Namespace) -> int:
         if resume is None and not (out / recipes.CHECKPOINT).exists():
             with contextlib.suppress(OSError):
                 (out / "config.toml").unlink(missing_ok=True)
-                out.rmdir()  # it is empty
+                if not found:
+                    out.rmdir()  # it is empty
         raise
     made = run.trainer.epochs
+    if run.diverged:
+        raise UsageError(
+            f"the training diverged in epoch {made + 1}: the weights hold NaN or infinity, and are not saved; a lower "
+            "learning_rate or clip_norm may help"
+        )
     if run.history.interrupted:
         _say(f"interrupted after {made} of {config.epochs} epochs; go on with: fastdl train --resume {out}")
     elif made < config.epochs:
@@ -213,8 +220,10 @@ def _train(options: argparse.Namespace) -> int:
     if config.data == "digits":
         _say("              (a random split: the same 13 writers in all parts, so new writers fare worse)")
     _say(f"wall time {run.seconds:.1f} s")
-    run.save(out)
-    _say(f"saved in {out}: config.toml, history.csv, {recipes.MODEL}, {recipes.CHECKPOINT}")
+    if len(run.history) or run.history.interrupted or not (out / recipes.MODEL).exists():
+        run.save(out)
+    names = "config.toml", "history.csv", recipes.MODEL, recipes.CHECKPOINT
+    _say(f"saved in {out}: {', '.join(name for name in names if (out / name).exists())}")
     return 130 if run.history.interrupted else 0
 
 
@@ -245,10 +254,11 @@ def _loaded(options: argparse.Namespace) -> tuple[Run, str, str | None]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from . import preparation
+    from . import preparation, recipes
 
     run, path, target = _loaded(options)
     if options.data is None:
+        recipes.check_data(run.config, run.texts)
         prepared = preparation.prepare(run.config)
         _say_measured("dev", run.evaluate(*prepared.dev))
         _say_measured("test", run.evaluate(*prepared.test))
@@ -282,13 +292,24 @@ def _predict(options: argparse.Namespace) -> None:
     _say(f"{len(found):,} predictions are in {options.out}")
 
 
+def _next_free(runs: Path) -> Path:
+    """A folder that this process has made, so that no other takes the same number."""
+    try:
+        runs.mkdir(exist_ok=True)
+        number = 1
+        while True:
+            with contextlib.suppress(FileExistsError):
+                (runs / str(number)).mkdir()
+                return runs / str(number)
+            number += 1
+    except OSError as error:
+        raise UsageError(f"cannot write to {runs}: {error.strerror}; name a folder with --out") from None
+
+
 def _folder(wanted: Path | None) -> Path:
     """A new or empty folder for a run, made; the first free number under runs/ where none was named."""
     if wanted is None:
-        number = 1
-        while (Path("runs") / str(number)).exists():
-            number += 1
-        wanted = Path("runs") / str(number)
+        wanted = _next_free(Path("runs"))
     if wanted.exists() and not wanted.is_dir():
         raise UsageError(f"--out {wanted} is a file; name a new folder")
     try:

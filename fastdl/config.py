@@ -92,6 +92,12 @@ class Config:
         for name in ("learning_rate", "weight_decay", "l1"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 0 or more")
+        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
+            raise ValueError(f"clip_norm is {self.clip_norm}, wanted a number above 0")
+        for name, value in asdict(self).items():
+            for text in value if isinstance(value, (tuple, list)) else (value,):
+                if isinstance(text, str) and not _writable(text):
+                    raise ValueError(f"{name} is {text!r}, which is no text of UTF-8 and cannot be kept in a file")
         if self.warmup >= self.epochs and self.warmup:
             raise ValueError(f"warmup is {self.warmup} epochs of {self.epochs}, wanted fewer")
         for name, choices in CHOICES.items():
@@ -126,8 +132,21 @@ class Config:
 
     def to_toml(self) -> str:
         """The configuration as TOML, whose plain values are those of JSON; what is None is left out."""
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in asdict(self).items() if value is not None]
+        lines = [f"{name} = {_as_toml(value)}\n" for name, value in asdict(self).items() if value is not None]
         return "".join(lines)
+
+
+def _writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_toml(value: Any) -> str:
+    """A value as JSON writes it, which TOML reads, but for one character."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def assigned(text: str) -> tuple[str, Any]:

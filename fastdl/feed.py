@@ -39,6 +39,13 @@ def parts(rows: int, count: int) -> list[tuple[int, int]]:
     return [(first, last - first) for first, last in itertools.pairwise(edges)]
 
 
+def steps_of_epoch(rows: int, batch_size: int, *, leaves_one_out: bool) -> int:
+    """How many batches so many rows make, without a last one of a single row where that is left out."""
+    batch_size = min(batch_size, rows)
+    alone = leaves_one_out and rows % batch_size == 1 and batch_size > 1
+    return -(-(rows - alone) // batch_size)
+
+
 class FromMemory:
     """Rows of arrays, gathered inside the step."""
 
@@ -98,6 +105,9 @@ class FromBatches:
             seen += rows
             if seen <= done:
                 continue
+            if seen - rows < done:  # batches were larger or smaller before
+                x, y = x[done - seen :], y[done - seen :]
+                rows = len(x)
             ways = parts(rows, self._accumulate) if rows else []
             step = self._prepare(x, y, max((count for _, count in ways), default=0))
             if rows == 1 and step.weights.averages:

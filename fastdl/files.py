@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
     What a write that was killed has left over is removed.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # what a link points to
     _sweep(target)
     with _unfinished(target) as (temporary, file):
         file.write(data)
@@ -70,7 +71,10 @@ def _lock(file: BinaryIO, *, without_locks: bool) -> bool:
 
 def _sweep(target: Path) -> None:
     """Remove unfinished files of this target whose writers are dead: the system has given up their locks."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{12}}\.part")
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        if not ours.fullmatch(left.name):
+            continue
         with contextlib.suppress(OSError), left.open("rb") as file:
             if _lock(file, without_locks=False):
                 left.unlink()

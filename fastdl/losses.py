@@ -24,6 +24,14 @@ class Loss:
 
     metrics: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def weighs(self) -> bool:
+        """Whether the mean is over weights that only the targets tell, so that a batch cannot come in parts."""
+        return False
+
+    def check(self, target: Array) -> None:
+        """Raise for targets that this loss has no meaning for; called on whole data sets."""
+
     def target(self, output_shape: Shape) -> tuple[Shape, Any]:
         """Shape and dtype of one row's target, for outputs of this shape; None is the weights' own dtype."""
         raise NotImplementedError(f"{type(self).__name__} has no target method")
@@ -93,6 +101,10 @@ class SoftmaxCrossEntropy(Loss):
                 raise ValueError("SoftmaxCrossEntropy: class_weights must be numbers of 0 or more, one a class")
             object.__setattr__(self, "class_weights", tuple(weights.tolist()))
 
+    @property
+    def weighs(self) -> bool:
+        return self.class_weights is not None or self.ignored is not None
+
     def target(self, output_shape: Shape) -> tuple[Shape, Any]:
         if len(output_shape) != 1:
             raise ValueError(
@@ -118,6 +130,7 @@ class SoftmaxCrossEntropy(Loss):
         )[1]
 
     def value(self, output: Array, target: Array) -> float:
+        target = np.asarray(target, output.dtype) if self.soft else target
         return float(ops.softmax_cross_entropy(output, target, **self._options(output.dtype))[0][0])
 
     def compared(self, output: Array, target: Array) -> tuple[Array, Array]:
@@ -146,6 +159,9 @@ class ElementLoss(Loss):
 
     def target(self, output_shape: Shape) -> tuple[Shape, Any]:
         return output_shape, None
+
+    def check(self, target: Array) -> None:
+        _check_values(self, target, np.isfinite(target), "finite numbers")
 
     def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
         work = frame.array("work", ops.loss_work_size((frame.capacity, *output.shape[1:])), dtype=np.float64)
@@ -219,6 +235,9 @@ class Hinge(ElementLoss):
 
     name: ClassVar[str] = "hinge"
 
+    def check(self, target: Array) -> None:
+        _check_values(self, target, np.abs(target) == 1, "-1 or 1 (of 0 and 1 make 2 y - 1)")
+
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(ElementLoss):
@@ -230,5 +249,14 @@ class BinaryCrossEntropy(ElementLoss):
     name: ClassVar[str] = "bce"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
 
+    def check(self, target: Array) -> None:
+        _check_values(self, target, (target >= 0) & (target <= 1), "0 to 1")
+
     def probabilities(self, output: Array) -> Array:
         return ops.activation(output, "sigmoid")
+
+
+def _check_values(loss: Loss, target: Array, good: Array, wanted: str) -> None:
+    if not good.all():
+        at = tuple(int(i) for i in np.argwhere(~good)[0])
+        raise ValueError(f"{type(loss).__name__}: the target of row {at[0]} is {target[at]}, wanted {wanted}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,14 +54,21 @@ class Optimizer:
         name = type(self).__name__
         for field in ("lr", "weight_decay", "l1"):
             value = getattr(self, field)
-            if not callable(value) and not (isinstance(value, (int, float)) and 0 <= value < math.inf):
+            if not callable(value) and not (isinstance(value, Real) and 0 <= float(value) < math.inf):
                 raise ValueError(f"{name}: {field} is {value!r}, wanted a number of 0 or more")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"{name}: clip_norm is {self.clip_norm!r}, wanted more than 0")
 
     def learning_rate(self, step: int) -> float:
         """The rate at this step, counted from 1."""
-        return float(self.lr(step - 1)) if callable(self.lr) else self.lr
+        if not callable(self.lr):
+            return float(self.lr)
+        rate = float(self.lr(step - 1))
+        if not 0 <= rate < math.inf:
+            raise ValueError(
+                f"{type(self).__name__}: lr is {rate} after {step - 1} steps, wanted a number of 0 or more"
+            )
+        return rate
 
     def penalty(self, weights: Array) -> float:
         """What the penalties add to the loss, for weights (n,); 0 for weight decay that is decoupled."""
@@ -85,11 +93,11 @@ class Optimizer:
 
     def _shares(self, **numbers: float) -> None:
         for name, value in numbers.items():
-            if not (isinstance(value, (int, float)) and 0 <= value < 1):
+            if not (isinstance(value, Real) and 0 <= float(value) < 1):
                 raise ValueError(f"{type(self).__name__}: {name} is {value!r}, wanted at least 0 and below 1")
 
     def _eps(self, eps: float) -> None:
-        if not (isinstance(eps, (int, float)) and 0 <= eps < math.inf):
+        if not (isinstance(eps, Real) and 0 <= float(eps) < math.inf):
             raise ValueError(f"{type(self).__name__}: eps is {eps!r}, wanted a number of 0 or more")
 
 

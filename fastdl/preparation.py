@@ -187,8 +187,14 @@ def prepare(config: Config) -> Prepared:
     return _of_table(source.table, config) if source.table is not None else _of_arrays(source, config)
 
 
-def fingerprint(path: str) -> str:
-    """What tells a file from another: its length, and the hash of its beginning and end."""
+def fingerprint(config: Config) -> str:
+    """What tells a run's files from others."""
+    paths = [config.data, *([config.target] if config.target and Path(config.target).is_file() else [])]
+    return "; ".join(map(_fingerprint, paths))
+
+
+def _fingerprint(path: str) -> str:
+    """A file's length, and the hash of its beginning and end."""
     if path == "digits":
         return "digits"
     size, piece = os.path.getsize(path), 1 << 20  # noqa: PTH202
@@ -234,6 +240,9 @@ def _of_arrays(source: Source, config: Config) -> Prepared:
     stratify = task == "classification"
     parts = data.split(x, y, parts=PARTS, stratify=stratify, seed=config.seed)
     standardize = data.Standardize.fit(parts[0][0])
+    for rows, _ in parts[1:]:
+        if isinstance(rows, np.ndarray):
+            _finite("inputs", rows)
     learnt = parts[0][1].reshape(len(parts[0][1]), -1)
     mean, deviation = np.zeros(learnt.shape[1]), np.ones(learnt.shape[1])
     if task == "regression":
@@ -255,6 +264,10 @@ def _task(y: Array, wanted: str) -> tuple[str, tuple[str, ...]]:
     """What the targets of arrays are, and the names of classes."""
     if y.dtype.kind not in "iufbU" or y.ndim not in (1, 2):
         raise ValueError(f"the targets are {y.dtype} of shape {y.shape}, wanted numbers or texts, (n,) or (n, k)")
+    if y.dtype.kind == "f":
+        _finite("targets", y)
+    if (y == y[:1]).all():
+        raise ValueError(f"the targets are the same in all {len(y):,} rows, wanted at least 2 values")
     if y.ndim == 2:
         if wanted != "regression" and np.isin(y, (0, 1)).all():
             return "labels", ()
@@ -270,6 +283,12 @@ def _task(y: Array, wanted: str) -> tuple[str, tuple[str, ...]]:
             raise ValueError("the targets are texts, wanted numbers for task=regression")
         return wanted, ()
     return wanted, _names(values)
+
+
+def _finite(what: str, rows: Array) -> None:
+    bad = np.argwhere(~np.isfinite(rows))
+    if bad.size:
+        raise ValueError(f"the {what} hold NaN or infinity, in {len(np.unique(bad[:, 0])):,} rows; take such rows out")
 
 
 def _names(values: Array) -> tuple[str, ...]:

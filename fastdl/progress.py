@@ -28,7 +28,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update()
-        elif number == 1 or number % max(1, self.epochs // 10) == 0 or time.monotonic() - self.said > 10:
+        elif number in (1, self.epochs) or number % max(1, self.epochs // 10) == 0 or time.monotonic() - self.said > 10:
             self.said = time.monotonic()
             sys.stderr.write(f"epoch {number:{len(str(self.epochs))}}/{self.epochs}  {text}\n")
 

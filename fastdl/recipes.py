@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from . import backend, checkpoint, initializers, losses, metrics, nn, optim, schedules
 from .callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
 from .config import Config
+from .feed import steps_of_epoch
 from .files import write_atomic
 from .history import History
 from .preparation import Preparation, Prepared, Source, fingerprint, prepare
@@ -35,6 +36,13 @@ class Run:
     dev: dict[str, float] = dataclasses.field(default_factory=dict)
     test: dict[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Of the file that it was loaded from."""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the weights are no numbers any more."""
+        return not bool(np.isfinite(self.trainer.weights.flat).all())
 
     def save(self, out: Path) -> None:
         """Write config.toml, history.csv and model.safetensors to a folder that exists."""
@@ -104,9 +112,9 @@ def optimizer(config: Config, steps: int) -> optim.Optimizer:
     lr, warmup, total = config.learning_rate, config.warmup * steps, config.epochs * steps
     rate: schedules.Schedule = schedules.Constant(lr)
     if config.schedule == "step":
-        first, second = total // 2, total // 4
-        rate = schedules.Constant(lr, max(1, first - warmup))
-        rate = rate >> schedules.Constant(lr / 10, max(1, second)) >> schedules.Constant(lr / 100)
+        first, second = (max(share, warmup + at) for at, share in ((1, total // 2), (2, 3 * total // 4)))
+        rate = schedules.Constant(lr, first - warmup) >> schedules.Constant(lr / 10, second - first)
+        rate = rate >> schedules.Constant(lr / 100)
     elif config.schedule == "cosine":
         rate = schedules.Cosine(lr, total - warmup)
     if warmup:
@@ -134,7 +142,7 @@ def settled(config: Config, task: str) -> Config:
 def kept(config: Config, how: Preparation) -> tuple[dict[str, str], dict[str, Array]]:
     """What a run's files hold beside the training's own state."""
     texts, arrays = how.kept()
-    return {**texts, "config": config.to_toml(), "data": fingerprint(config.data)}, arrays
+    return {**texts, "config": config.to_toml(), "data": fingerprint(config)}, arrays
 
 
 def train(config: Config, *, out: Path | None = None, resume: Path | None = None, say: Say = lambda line: None) -> Run:
@@ -162,11 +170,11 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
         say(prepared.how.describe())
     run = _untrained(config, prepared.how, len(prepared.train[0]))
     if resume is not None:
-        texts = checkpoint.load(resume)[1]
-        if texts.get("data") != fingerprint(config.data):
-            raise ValueError(f"{config.data} is not the file that the run was trained on; put that back")
+        check_data(config, checkpoint.load(resume)[1])
         run.trainer.load(resume)
     left = config.epochs - run.trainer.epochs
+    if left <= 0 and resume is not None and resume.with_name(MODEL).exists():
+        run.trainer.load(resume.with_name(MODEL))  # which may hold the best epoch's weights, not the last's
     history = History()
     if left > 0:
         if backend.must_compile():
@@ -183,6 +191,12 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     return dataclasses.replace(
         run, history=history, dev=measured[0], test=measured[1], seconds=time.perf_counter() - began
     )
+
+
+def check_data(config: Config, texts: Mapping[str, str]) -> None:
+    """Raise if the data are not those that a run's file was made from."""
+    if texts.get("data") != fingerprint(config):
+        raise ValueError(f"{config.data} is not the file that the run was trained on; put that back")
 
 
 def load(path: Path) -> Run:
@@ -204,11 +218,11 @@ def load(path: Path) -> Run:
     config, how = Config.from_toml(texts["config"], f"{path}: config"), Preparation.of(texts, arrays)
     run = _untrained(dataclasses.replace(config, device="auto"), how, 1)
     run.trainer.load(path, only_weights=True)
-    return run
+    return dataclasses.replace(run, texts=texts)
 
 
 def _untrained(config: Config, how: Preparation, rows: int) -> Run:
-    steps = -(-rows // min(config.batch_size, rows))
+    steps = steps_of_epoch(rows, config.batch_size, leaves_one_out=config.batch_norm)
     model = network(config, how.outputs, how.shape)
     trainer = Trainer(model, loss(config, how.task), optimizer(config, steps), device=config.device, seed=config.seed)
     return Run(config, how, trainer)

@@ -99,7 +99,7 @@ class TrainStep:
     moments : list of array
         The optimizer's state, laid out like the parameters.
     count : int
-        Steps made.
+        Steps made with this optimizer.
 
     Examples
     --------
@@ -135,6 +135,7 @@ class TrainStep:
         self.dtype = np.dtype(dtype or (weights.dtype if weights else np.float32))
         self.device = backend.device(device)
         self.count = 0
+        self.drawn = 0  # steps by which random numbers are told apart
         self._record = record
         self._next = 0, 0  # of a batch that comes in parts: the next part's first row, and the rows of all
         self._tapes: dict[tuple[Any, ...], Tape] = {}
@@ -152,6 +153,9 @@ class TrainStep:
             self._build(weights)
 
     def _build(self, weights: Weights) -> None:
+        if not weights.trained:
+            what = "all its parameters are frozen" if weights.params else "it has no parameters"
+            raise ValueError(f"TrainStep: there is nothing to train in this model: {what}")
         self._target_shape, self._target_dtype = self._loss.target(weights.output_shape)
         self.workspace = Workspace(weights, self.batch_size)
         self.moments = [weights.layout.buffer() for _ in range(self._optimizer.moments)]
@@ -290,14 +294,15 @@ class TrainStep:
         if not last:
             self._next = first_row + n, total
         self.count += last
+        self.drawn += last
         return float(workspace.control.loss[0])
 
     def _tick(self, workspace: Workspace, start: int, first_row: int, total: int) -> None:
         """Write what this step needs to know, computed in float64, into the one small array."""
-        raw, seed, step = workspace.control.bytes, self.seed, self.count + 1
+        raw, seed = workspace.control.bytes, self.seed
         loss = workspace.control.loss[0] if first_row else 0.0
-        _INTEGERS.pack_into(raw, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, first_row, start)
-        scalars = self._optimizer.scalars(step)
+        _INTEGERS.pack_into(raw, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, self.drawn + 1, first_row, start)
+        scalars = self._optimizer.scalars(self.count + 1)
         struct.pack_into(f"{2 + len(scalars)}d", raw, FLOATS_AT, loss, 1 / total, *scalars)
 
     def _input_rows(self, workspace: Workspace) -> tuple[Array, Array]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from .history import History
 from .interrupt import StopOnInterrupt
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
+from .nn.place import Places
+from .nn.weights import check_shapes
 from .optim import Optimizer
 from .progress import Progress
 from .step import TrainStep, check_rows
@@ -35,6 +38,22 @@ class TrainingState(NamedTuple):
     steps: int
     moments: list[dict[str, Array]]
     """By the names of parameters."""
+
+
+@dataclass
+class EpochBegun:
+    """What has been done of the epoch at hand."""
+
+    of: int | None = None
+    """Rows of the data set; None where batches are handed over."""
+    place: int = 0
+    """How many of its rows have come."""
+    rows: int = 0
+    """How many of them were trained on: a batch of one may be left out."""
+    total: float = 0.0
+    """The sum of their losses."""
+    norm: float = 0.0
+    """Of the last step's gradients."""
 
 
 class _Interrupted(Exception):
@@ -60,7 +79,7 @@ class Trainer:
     Attributes
     ----------
     optimizer : Optimizer
-        Another one takes its place with the next `fit`, and begins without moments.
+        Another one may take its place between two calls of `fit`; it begins without moments.
     step : TrainStep
         None before the first `fit`; it holds the optimizer's state.
     epochs : int
@@ -71,6 +90,8 @@ class Trainer:
         Whether the last `fit` was ended by Ctrl-C.
     stop_training : bool
         Set by a callback to end the training after the step at hand.
+    validates : bool
+        Whether the `fit` at hand has a validation set.
 
     Examples
     --------
@@ -100,21 +121,41 @@ class Trainer:
         for name, given in (("model", model), ("loss", loss), ("optimizer", optimizer)):
             if isinstance(given, type):
                 raise TypeError(f"Trainer: {name} is the class {given.__name__}; write {given.__name__}(...)")
-        self._model, self._loss, self.optimizer = model, loss, optimizer
+        self._model, self._loss, self._optimizer = model, loss, optimizer
         self._metrics = _named(loss.metrics if metrics is None else metrics)
         self.device, self.seed, self.dtype = backend.device(device), seed, np.dtype(dtype)
         self.step: TrainStep | None = None
         self.epochs = 0
         self.history = History()
-        self.interrupted = self.stop_training = False
+        self.interrupted = self.stop_training = self.validates = self._fitting = False
         self._weights: Weights | None = None
         self._frozen: tuple[str, ...] = ()
         self._carried: TrainingState | None = None  # for the next step
-        self._done, self._total, self._norm = 0, 0.0, 0.0  # of an epoch: rows, their losses' sum, the gradients' norm
+        self._drawn = 0  # steps made with any optimizer, by which random numbers are told apart
+        self._begun = EpochBegun()
         self._callbacks: list[Callback] = []
-        self._states: dict[str, dict[str, Any]] = {}  # of callbacks, from a file
+        self._states: dict[str, dict[str, Any]] = {}  # of callbacks, from a file or an interrupted fit
         self._show: Progress | None = None
         self._idle: list[Workspace] = []  # for prediction; each thread takes one, or makes one
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """How parameters follow from gradients."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None:
+        self._only_between_fits("another optimizer can take its place")
+        self._optimizer = optimizer
+
+    @property
+    def within_epoch(self) -> bool:
+        """Whether an epoch has been begun and not ended."""
+        return self._begun.place > 0
+
+    def _only_between_fits(self, what: str) -> None:
+        if self._fitting:
+            raise RuntimeError(f"Trainer: {what} between two calls of fit only; call fit again after this one")
 
     # ------------------------------------------------------------ weights
 
@@ -141,6 +182,8 @@ class Trainer:
     def freeze(self, *patterns: str) -> None:
         """From now on train all parameters but those whose names match; without patterns, train all.
 
+        What is frozen before `load` stays frozen; else it is what was frozen when the file was saved.
+
         The values of frozen parameters stay as they are, to the bit. (Running averages of batch norm
         go on, since they are no parameters.)
 
@@ -154,10 +197,12 @@ class Trainer:
         >>> sorted(trainer.build((4,)).frozen)
         ['0.bias', '0.weight']
         """
+        self._only_between_fits("parameters can be frozen")
         if self._weights is not None:
             old = self._weights
             new = Weights(self._model, old.input_shape, dtype=self.dtype, seed=self.seed, frozen=patterns)
             new.load(old.snapshot())
+            self._drawn = self.step.drawn if self.step else self._drawn
             self._carried, self._weights, self.step = self._training_state(), new, None
             self._idle.clear()
         self._frozen = patterns
@@ -195,7 +240,8 @@ class Trainer:
         epochs, batch_size : int
         accumulate : int
             In so many parts each batch is worked on, whose gradients are summed: less memory for the
-            same step, but for batch norm, which sees a part at a time.
+            same step, but for batch norm, which sees a part at a time. (Not for losses whose mean is over
+            weights of classes, or leaves rows out, since the parts would not know of each other.)
         callbacks : sequence of Callback
             Called in this order; those that write checkpoints last.
         progress : bool
@@ -210,32 +256,61 @@ class Trainer:
             raise ValueError(
                 f"fit: got epochs={epochs}, batch_size={batch_size} and accumulate={accumulate}, wanted at least 1 each"
             )
+        if accumulate > 1 and self._loss.weighs:
+            raise ValueError(f"fit: accumulate is {accumulate}, but {self._loss} needs whole batches, accumulate=1")
         if y is not None:
             self._check(x, y)
-        if isinstance(validation, tuple):
-            row = None if y is None else x.shape[1:]
-            self._check(validation[0], validation[1], names=("validation[0]", "validation[1]"), row=row)
+        self._check_validation(validation, None if y is None else x.shape[1:])
         feed = self._feed(x, y, batch_size, accumulate)
-        self._callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, ModelCheckpoint))  # stable
-        self.interrupted = self.stop_training = False
+        if validation is not None and self._weights is not None and isinstance(validation, tuple):
+            self._evaluate(tuple(rows[:2] for rows in validation), lambda: False)  # metrics that do not fit, say
+        of = None if y is None else len(x)
+        if self.within_epoch and self._begun.of != of:
+            self._begun = EpochBegun()  # it was one of other data
+        self._begun.of = of
+        # Checkpoints are written last, those that only keep the best before those that tell of them.
+        order = {callback: self._place_of(callback) for callback in callbacks}
+        self._callbacks = sorted(callbacks, key=order.__getitem__)
+        self.interrupted, self.stop_training, self.validates = False, False, validation is not None
         history = History()
         self._show = Progress(epochs) if progress else None
         try:
             for callback in self._callbacks:
                 callback.trainer = self
                 callback.on_train_begin()
-            self._restore_callbacks()
-            try:
-                self._fit(feed, epochs, validation, history)
-            finally:
-                history.interrupted = self.interrupted
-                for callback in reversed(self._callbacks):  # checkpoints before best weights come back
-                    callback.on_train_end()
+            for key, callback in _keyed(self._callbacks):
+                if key in self._states:
+                    callback.set_state(self._states[key])
+            self._states = {}
+            self._fitting = True
+            self._fit(feed, epochs, validation, history)
+            self._fitting = False
+            history.interrupted = self.interrupted
+            if self.interrupted:
+                self._states = {key: callback.state() for key, callback in _keyed(self._callbacks)}
+            for callback in reversed(self._callbacks):  # checkpoints before best weights come back
+                callback.on_train_end()
         finally:
+            self._fitting = False
             if self._show:
                 self._show.close()
                 self._show = None
         return history
+
+    @staticmethod
+    def _place_of(callback: Callback) -> int:
+        if not isinstance(callback, ModelCheckpoint):
+            return 0
+        return 2 if callback.monitor is None else 1
+
+    def _check_validation(self, validation: Any, row: tuple[int, ...] | None) -> None:
+        if isinstance(validation, tuple) and len(validation) == 2:
+            self._check(*validation, names=("validation[0]", "validation[1]"), row=row)
+        elif isinstance(validation, (tuple, Iterator)) or not isinstance(validation, (Iterable, type(None))):
+            raise TypeError(
+                "fit: validation must be a pair (x, y), or an iterable of batches that can be gone over again, got "
+                + (f"{len(validation)} things" if isinstance(validation, tuple) else type(validation).__qualname__)
+            )
 
     def say(self, line: str) -> None:
         """Tell people something while `fit` runs, if it shows its progress."""
@@ -249,27 +324,29 @@ class Trainer:
             while self.epochs < last and not self.stop_training:
                 for callback in self._callbacks:
                     callback.on_epoch_begin(self.epochs)
-                before, began = self._done, time.perf_counter()
-                for number, (done, rows, loss) in enumerate(feed.epoch(self.epochs, self._done)):
-                    self._done = done
-                    self._total += rows * loss
+                begun, began = self._begun, time.perf_counter()
+                before = begun.rows
+                for number, (place, rows, loss) in enumerate(feed.epoch(self.epochs, begun.place)):
+                    begun.place = place
+                    begun.rows += rows
+                    begun.total += rows * loss
                     for callback in each_batch:
                         callback.on_batch_end(number, {"loss": loss})
                     if stop.asked or self.stop_training:
                         self.interrupted = stop.asked
                         break
                 seconds = time.perf_counter() - began
-                if self._done > before:
-                    self._norm = self._gradient_norm()
+                if begun.rows > before:
+                    begun.norm = self._gradient_norm()
                 if self.interrupted or self.stop_training:
                     return
                 try:
-                    measured = self._measure_epoch(validation, lambda: stop.asked)
+                    row = self._measure_epoch(validation, lambda: stop.asked)
                 except _Interrupted:
                     self.interrupted = True
                     return
-                row = {"epoch": self.epochs + 1, **measured, "rows_per_second": (self._done - before) / seconds}
-                self.epochs, self._done, self._total = self.epochs + 1, 0, 0.0
+                row["rows_per_second"] = (begun.rows - before) / seconds
+                self.epochs, self._begun = self.epochs + 1, EpochBegun(begun.of)
                 history.rows.append(row)
                 self.history.rows.append(row)
                 for callback in self._callbacks:
@@ -282,13 +359,13 @@ class Trainer:
 
     def _measure_epoch(self, validation: Any, asked: Callable[[], bool]) -> dict[str, float]:
         """What the history tells of the epoch just made."""
-        weights, state = self.weights, self._training_state()
-        row = {"loss": self._total / max(1, self._done)}
+        weights, state, begun = self.weights, self._training_state(), self._begun
+        row = {"epoch": self.epochs + 1, "loss": begun.total / max(1, begun.rows)}
         row["penalty"] = self.optimizer.penalty(weights.flat[: weights.decayed])
         if validation is not None:
             row |= {f"val_{name}": value for name, value in self._evaluate(validation, asked).items()}
         row["learning_rate"] = self.optimizer.learning_rate(max(1, state.steps if state else 1))
-        row["gradient_norm"] = self._norm
+        row["gradient_norm"] = begun.norm
         return row
 
     def _gradient_norm(self) -> float:
@@ -318,7 +395,10 @@ class Trainer:
         return self._step(rows, x.shape[1:])
 
     def _check(self, x: Any, y: Any, names: tuple[str, str] = ("x", "y"), row: tuple[int, ...] | None = None) -> None:
-        check_rows(self._model, self._loss, x, y, row=self._weights.input_shape if self._weights else row, names=names)
+        row = self._weights.input_shape if self._weights else row
+        check_rows(self._model, self._loss, x, y, row=row, names=names)
+        if not out_of_memory(y):
+            self._loss.check(y)
 
     def _step(self, batch_size: int, row: tuple[int, ...]) -> TrainStep:
         """The step for batches of this size; a new one goes on where the last one was."""
@@ -335,6 +415,7 @@ class Trainer:
             seed=self.seed,
             weights=self.build(row),
         )
+        self._drawn = new.drawn = old.drawn if old else self._drawn
         if carried:
             new.count = carried.steps
             for moment, saved in zip(new.moments, carried.moments, strict=True):
@@ -432,7 +513,9 @@ class Trainer:
                 rows = np.require(x[start : start + PREDICT_ROWS], weights.dtype, ["C", "A"])
                 workspace.begin(len(rows))
                 out[start : start + len(rows)] = self._model.forward(rows, workspace.frame, train=False)
-        self._idle.append(workspace)
+        workspace.frame.forget()  # the rows, which are the caller's
+        if workspace.weights is self._weights:
+            self._idle.append(workspace)
         return out
 
     # ------------------------------------------------------------ files
@@ -457,25 +540,25 @@ class Trainer:
             Names of arrays hold a slash, "standardize/mean", as no parameter's does.
         """
         weights = self.weights
-        if wrong := [name for name in arrays or () if "/" not in name]:
-            raise ValueError(
-                f"Trainer.save: the array {wrong[0]!r} has a name without a slash; call it 'own/{wrong[0]}'"
-            )
+        for name in arrays or ():
+            if "/" not in name or name.startswith(("moments.", "callbacks.")):
+                raise ValueError(
+                    f"Trainer.save: an array cannot be called {name!r} beside the model's; call it 'own/{name}'"
+                )
         _, count, moments = self._training_state() or (None, 0, [])
         held = {f"moments.{n}/{name}": array for n, views in enumerate(moments) for name, array in views.items()}
         states = {}
-        for key, callback in _keyed(self._callbacks):
-            state = callback.state()
+        noted = self._states or {key: callback.state() for key, callback in _keyed(self._callbacks)}
+        for key, state in noted.items():
             held |= {f"{key}/{name}": array for name, array in state.items() if isinstance(array, np.ndarray)}
             states[key] = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
-        state = {
+        training = {
             "optimizer": type(self.optimizer).__name__ if moments or count else None,
             "moments": len(moments),
             "steps": count,
+            "drawn": self.step.drawn if self.step else self._drawn,
             "epochs": self.epochs,
-            "done": self._done,
-            "total": self._total,
-            "norm": self._norm,
+            "begun": asdict(self._begun),
             "seed": self.seed,
             "frozen": self._frozen,
             "history": self.history.rows,
@@ -485,8 +568,10 @@ class Trainer:
             "model": repr(self._model),
             "optimizer": repr(self.optimizer),
             "input_shape": json.dumps(weights.input_shape),
-            "training": json.dumps(state),
+            "training": json.dumps(training, default=float),  # callbacks may put NumPy's numbers into the history
         }
+        if taken := own.keys() & (texts or {}).keys():
+            raise ValueError(f"Trainer.save: a text cannot be called {taken.pop()!r}, as one of the model's is")
         checkpoint.save(
             path, {**weights.params, **weights.averages, **held, **(arrays or {})}, {**(texts or {}), **own}
         )
@@ -508,48 +593,49 @@ class Trainer:
         ValueError
             For a damaged file, or one of another model, with a list of what differs; nothing is changed then.
         """
+        self._only_between_fits("a file can be loaded")
+        where = f"Trainer.load: {path}"
         arrays, texts = checkpoint.load(path)
         if "training" not in texts:
-            raise ValueError(f"Trainer.load: {path} was not written by Trainer.save")
+            raise ValueError(f"{where} was not written by Trainer.save")
         shape, state = tuple(json.loads(texts["input_shape"])), json.loads(texts["training"])
-        weights = self._weights or Weights(self._model, shape, dtype=self.dtype, seed=self.seed, frozen=self._frozen)
+        places = Places(self._model, shape)  # its shapes are compared before anything is made
+        params = {name: param.shape for name, param in places.params.items()}
+        averages = {name: average.shape for name, average in places.averages.items()}
         own = {name: array for name, array in arrays.items() if "/" not in name}
-        weights.check(own, f"Trainer.load: {path}")
-        if wrong := {array.dtype for array in own.values()} - {weights.dtype}:
-            raise ValueError(f"Trainer.load: {path} holds {wrong.pop()}, wanted Trainer(dtype={weights.dtype})")
+        check_shapes(own, params | averages, where)
+        if wrong := {array.dtype for array in own.values()} - {self.dtype}:
+            raise ValueError(f"{where} holds {wrong.pop()}, wanted Trainer(dtype={self.dtype})")
+        moments: list[dict[str, Array]] = []
+        kept = None if only_weights else state["optimizer"]
+        if kept is not None:
+            if (kept, state["moments"]) != (type(self.optimizer).__name__, self.optimizer.moments):
+                raise ValueError(
+                    f"{where} holds the state of {texts['optimizer']}, and this trainer has {self.optimizer!r}; pass "
+                    "only_weights=True to train on with another optimizer"
+                )
+            for number in range(state["moments"]):
+                begin = f"moments.{number}/"
+                moment = {name.removeprefix(begin): a for name, a in arrays.items() if name.startswith(begin)}
+                check_shapes(moment, params, f"{where}: moment {number}")
+                moments.append(moment)
+        self.build(shape).load(own)
+        self.step, self._carried, self._begun = None, None, EpochBegun()
+        self._callbacks, self._states = [], {}
+        self._idle.clear()
         if only_weights:
-            weights.load(own)
-            self._weights = weights
             return
-        kept, mine = state["optimizer"], type(self.optimizer).__name__
-        if kept is not None and (kept != mine or state["moments"] != self.optimizer.moments):
-            raise ValueError(
-                f"Trainer.load: {path} holds the state of {texts['optimizer']}, and this trainer has "
-                f"{self.optimizer!r}; pass only_weights=True to train on with another optimizer"
-            )
-        moments = [
-            {name: arrays[f"moments.{number}/{name}"] for name in weights.params} for number in range(state["moments"])
-        ]
-        weights.load(own)
-        self._weights, self.step, self.seed = weights, None, state["seed"]
         self._carried = TrainingState(self.optimizer, state["steps"], moments) if kept is not None else None
-        self.epochs, self._done, self._total = state["epochs"], state["done"], state["total"]
-        self._norm = state["norm"]
+        self.seed, self.epochs, self._drawn = state["seed"], state["epochs"], state["drawn"]
+        self._begun = EpochBegun(**state["begun"])
         self.history = History()
         self.history.rows = state["history"]
         self._states = {
             key: values | {name.removeprefix(f"{key}/"): a for name, a in arrays.items() if name.startswith(f"{key}/")}
             for key, values in state["callbacks"].items()
         }
-        self._idle.clear()
-        if tuple(state["frozen"]) != self._frozen:
+        if not self._frozen and state["frozen"]:
             self.freeze(*state["frozen"])
-
-    def _restore_callbacks(self) -> None:
-        for key, callback in _keyed(self._callbacks):
-            if key in self._states:
-                callback.set_state(self._states[key])
-        self._states = {}
 
 
 def _keyed(callbacks: Iterable[Callback]) -> list[tuple[str, Callback]]:
@@ -557,7 +643,7 @@ def _keyed(callbacks: Iterable[Callback]) -> list[tuple[str, Callback]]:
     counts: dict[str, int] = {}
     found = []
     for callback in callbacks:
-        name = type(callback).__name__
+        name = callback.key()
         counts[name] = counts.get(name, -1) + 1
         found.append((f"callbacks.{name}.{counts[name]}", callback))
     return found
@@ -568,8 +654,10 @@ def _named(wanted: Sequence[Metric]) -> dict[str, Callable[[Array, Array], Any]]
         raise TypeError(f"Trainer: metrics is the text {wanted!r}, wanted a sequence, [{wanted!r}]")
     found: dict[str, Callable[[Array, Array], Any]] = {}
     for metric in wanted:
-        if isinstance(metric, str):
-            found[metric] = metrics.by_name(metric)
-        else:
-            found[getattr(metric, "__name__", type(metric).__name__)] = metric
+        name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+        if name == "loss" or name in found:
+            raise ValueError(
+                f"Trainer: two columns would be called {name!r}; give each metric a name of its own by def"
+            )
+        found[name] = metrics.by_name(metric) if isinstance(metric, str) else metric
     return found

@@ -72,7 +72,9 @@ def test_early_stopping_stops_at_the_right_epoch_and_gives_the_best_weights_back
     x, y = data()
     made, script = trainer(), Script("val_loss", values)
     stopping = callbacks.EarlyStopping("val_loss", **options)
-    history = made.fit(x, y, epochs=len(values), batch_size=30, callbacks=[script, stopping], progress=False)
+    history = made.fit(
+        x, y, epochs=len(values), batch_size=30, validation=(x, y), callbacks=[script, stopping], progress=False
+    )
     assert len(history) == epochs
     assert stopping.best_epoch == best
     assert (made.weights.flat.tobytes(), made.weights.averages_flat.tobytes()) == script.weights[best]
@@ -83,17 +85,25 @@ def test_early_stopping_may_keep_the_last_weights():
     x, y = data()
     made, script = trainer(), Script("val_loss", [1, 2, 3])
     stopping = callbacks.EarlyStopping(patience=2, restore_best_weights=False)
-    made.fit(x, y, epochs=9, batch_size=30, callbacks=[script, stopping], progress=False)
+    made.fit(x, y, epochs=9, batch_size=30, validation=(x, y), callbacks=[script, stopping], progress=False)
     assert (made.weights.flat.tobytes(), made.weights.averages_flat.tobytes()) == script.weights[2]
 
 
-def test_a_figure_that_is_not_measured_is_told():
+def test_a_figure_that_is_not_measured_is_told(tmp_path):
     x, y = data()
     stopping = callbacks.EarlyStopping("val_loss")
-    with pytest.raises(
-        ValueError, match=r"no 'val_loss' in the history, only epoch, .*; pass validation=\(x, y\) to fit"
-    ):
+    with pytest.raises(ValueError, match=r"no 'val_loss' without a validation set; pass validation=\(x, y\) to fit"):
         trainer().fit(x, y, epochs=1, callbacks=[stopping], progress=False)
+    with pytest.raises(ValueError, match="no 'mine' in the history, only epoch, loss, penalty, learning_rate"):
+        stopping = callbacks.EarlyStopping("mine", mode="min")
+        trainer().fit(x, y, epochs=1, callbacks=[stopping], progress=False)
+    with pytest.raises(
+        ValueError, match="whether more 'val_mae' is better is not known; pass mode='min' or mode='max'"
+    ):
+        callbacks.EarlyStopping("val_mae")
+    with pytest.raises(ValueError, match=r"ModelCheckpoint: there is no folder .*nowhere; make it first"):
+        kept = callbacks.ModelCheckpoint(tmp_path / "nowhere" / "a")
+        trainer().fit(x, y, epochs=1, callbacks=[kept], progress=False)
     with pytest.raises(ValueError, match="got patience=0"):
         callbacks.EarlyStopping(patience=0)
     with pytest.raises(ValueError, match="mode is 'best', wanted 'auto', 'min' or 'max'"):
@@ -105,7 +115,7 @@ def test_checkpoints_are_kept_after_epochs_or_when_better(tmp_path):
     every = callbacks.ModelCheckpoint(tmp_path / "{epoch}.safetensors")
     best = callbacks.ModelCheckpoint(tmp_path / "best.safetensors", monitor="val_loss")
     made, script = trainer(), Script("val_loss", [3, 1, 2])
-    made.fit(x, y, epochs=3, batch_size=30, callbacks=[every, best, script], progress=False)
+    made.fit(x, y, epochs=3, batch_size=30, validation=(x, y), callbacks=[every, best, script], progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "1.safetensors",
         "2.safetensors",

@@ -114,14 +114,24 @@ def test_saves_killed_at_random_moments_leave_a_whole_file_and_nothing_else(tmp_
 def test_unfinished_files_of_the_living_stay(tmp_path):
     import fcntl
 
-    living, other = tmp_path / ".a.00.part", tmp_path / ".b.00.part"
+    living, other = tmp_path / f".a.{'0' * 12}.part", tmp_path / ".a.my.notes.part"
     other.write_bytes(b"half")
     with living.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         write_atomic(tmp_path / "a", b"new")
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".a.00.part", ".b.00.part", "a"]
+        assert sorted(tmp_path.iterdir()) == sorted([living, other, tmp_path / "a"])
     write_atomic(tmp_path / "a", b"newer")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.00.part", "a"]
+    assert sorted(tmp_path.iterdir()) == sorted([other, tmp_path / "a"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights there")
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "there").mkdir()
+    write_atomic(tmp_path / "there" / "file", b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
+    write_atomic(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "file").read_bytes() == b"new"
 
 
 def test_threads_that_write_one_file_do_not_hurt_each_other(tmp_path):

@@ -3,6 +3,8 @@
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastdl.config import CHOICES, Config, assigned, help_of
 
@@ -72,3 +74,16 @@ def test_every_key_has_a_help_line_and_a_single_layer_may_stand_alone():
         assert len(help_of(field.name)) > 10
     assert CHOICES.keys() <= {field.name for field in dataclasses.fields(Config)}
     assert Config.of({"layers": 16, "drop": "a"}, "x") == Config(layers=(16,), drop=("a",))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.tuples(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_any_text_comes_back_from_toml(text, texts):
+    config = Config(target=text, drop=texts)
+    assert Config.from_toml(config.to_toml(), "run.toml") == config
+
+
+def test_what_cannot_be_kept_is_refused():
+    with pytest.raises(ValueError, match=r"target is .*, which is no text of UTF-8"):
+        Config(target="\udcff")
+    with pytest.raises(ValueError, match="clip_norm is inf, wanted a number above 0"):
+        Config(clip_norm=float("inf"))

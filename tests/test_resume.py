@@ -177,7 +177,7 @@ def test_what_belongs_to_a_model_goes_with_it(tmp_path):
     assert texts["classes"] == "a b c"
     np.testing.assert_array_equal(arrays["own/mean"], [0, 1, 2])
     trainer().load(tmp_path / "file")
-    with pytest.raises(ValueError, match="the array 'mean' has a name without a slash; call it 'own/mean'"):
+    with pytest.raises(ValueError, match="an array cannot be called 'mean' beside the model's; call it 'own/mean'"):
         made.save(tmp_path / "other", arrays={"mean": np.ones(2)})
     assert not (tmp_path / "other").exists()
 

@@ -5,6 +5,7 @@ import gzip
 import json
 import signal
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,3 +276,70 @@ def test_a_configuration_file_with_six_techniques(capsys, tmp_path):
     kept = recipes.load(tmp_path / "run").config
     assert (kept.optimizer, kept.layers, kept.epochs, kept.smoothing) == ("adamw", (64, 32), 12, 0.1)
     assert float(capsys.readouterr().out.split("test accuracy ")[1].split("%")[0]) > 90
+
+
+def test_classes_may_be_numbers(capsys):
+    write_csv(
+        "numbers.csv",
+        ["length", "width", "kind"],
+        [[a, b, ["iris", "rose", "tulip"].index(k)] for a, b, k in flowers()],
+    )
+    assert main(["train", "--data", "numbers.csv", "--target", "kind", "--out", "csv", *FAST]) == 0
+    assert "classification into 3 classes, 0, 1, 2" in capsys.readouterr().out
+    x = np.array([[float(a), float(b)] for a, b, _ in flowers()])
+    np.savez("floats.npz", x=x, y=np.arange(150) % 3 * 0.5)
+    assert main(["train", "--data", "floats.npz", "--task", "classification", "--out", "npz", *FAST]) == 0
+    assert "classification into 3 classes, 0, 0.5, 1" in capsys.readouterr().out
+
+
+def test_a_finished_run_keeps_its_best_epoch(capsys):
+    command = ["train", "--epochs", "12", "--patience", "11", "--learning-rate", "0.05", "--out", "run"]
+    assert main(command) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("dev", "test"))]
+    before = Path("run/model.safetensors").read_bytes()
+    assert main(["train", "--resume", "run"]) == 0
+    again = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("dev", "test"))]
+    assert again == said
+    assert Path("run/model.safetensors").read_bytes() == before
+
+
+def test_a_run_that_diverged_says_so_and_saves_no_model(capsys, tmp_path):
+    command = ["train", "--optimizer", "sgd", "--learning-rate", "1e30", "--no-batch-norm", "--out", "run"]
+    assert main([*command, "--epochs", "3"]) == 2
+    said = capsys.readouterr().err
+    assert "stopped: the loss of batch" in said
+    assert "the training diverged in epoch 1: the weights hold NaN or infinity, and are not saved" in said
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_what_is_evaluated_is_what_was_trained_on(capsys):
+    x = np.random.default_rng(0).standard_normal((100, 3))
+    np.save("x.npy", x)
+    np.save("y.npy", x[:, 0])
+    assert main(["train", "--data", "x.npy", "--target", "y.npy", "--out", "run", "--epochs", "1"]) == 0
+    np.save("y.npy", x[:, 1])
+    for command in (["evaluate", "run"], ["train", "--resume", "run", "--epochs", "2"]):
+        capsys.readouterr()
+        assert main(command) == 2
+        assert "x.npy is not the file that the run was trained on; put that back" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["x", "y"])
+def test_nan_in_arrays_is_found_before_training(capsys, where):
+    x = np.random.default_rng(0).standard_normal((100, 3))
+    y = x[:, 0].copy()
+    {"x": x, "y": y[:, None]}[where][::3, 0] = np.nan
+    np.savez("bad.npz", x=x, y=y)
+    assert main(["train", "--data", "bad.npz", "--out", "run"]) == 2
+    assert "NaN or infinity" in capsys.readouterr().err
+
+
+def test_the_steps_of_an_epoch_leave_out_what_is_left_out():
+    config = recipes.Config(schedule="cosine", epochs=4, batch_size=64)
+    assert recipes.steps_of_epoch(65, 64, leaves_one_out=True) == 1
+    assert recipes.steps_of_epoch(65, 64, leaves_one_out=False) == 2
+    assert recipes.optimizer(config, 1).learning_rate(5) == pytest.approx(0)
+    late = recipes.optimizer(recipes.Config(schedule="step", epochs=8, warmup=6), 1)
+    rates = [late.learning_rate(step) for step in range(1, 10)]
+    assert rates[5] == pytest.approx(3e-3)
+    assert rates[-1] == pytest.approx(3e-5)

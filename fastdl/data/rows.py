@@ -49,7 +49,7 @@ class Rows:
         self._x, self._prepare = x, prepare
         self._map = _mapped(x) if isinstance(x, np.ndarray) else None
         self._read = 0  # bytes since pages were last given back
-        self._numbers = None if numbers is None else _integers(numbers, len(x), "numbers")
+        self._numbers = None if numbers is None else _integers(numbers, len(x), "numbers").copy()
         count = len(x) if self._numbers is None else len(self._numbers)
         # Not of no rows, since few functions are right for them.
         sample = self._take(slice(0, min(count, 1)) if self._numbers is None else self._numbers[:1])

@@ -80,7 +80,7 @@ def _rows(array: Array | Rows, numbers: Array) -> Array | Rows:
 def _classes(y: Array | Rows, order: Array) -> list[Array]:
     """The rows of each class."""
     labels = y[:] if isinstance(y, Rows) else np.asarray(y)
-    if labels.ndim != 1 or labels.dtype.kind not in "iubU":
+    if labels.ndim != 1 or labels.dtype.kind not in "iubUf" or (labels.dtype.kind == "f" and np.isnan(labels).any()):
         raise TypeError(
             f"split: stratify=True wants one class a row, got y of shape {labels.shape} and dtype {labels.dtype}"
         )

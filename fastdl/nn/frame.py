@@ -177,6 +177,12 @@ class Frame:
         """The word that a bad label sets, as (1,) int64."""
         return seal(self._shared.control.status)  # type: ignore[no-any-return]
 
+    def forget(self) -> None:
+        """Let go of what forward has kept, here and within."""
+        self.saved.clear()
+        for child in self.children:
+            child.forget()
+
     def poison(self) -> None:
         """Fill every buffer with NaN or 0, here and within: what is read must first be written."""
         for buffer in self._room.values():

@@ -94,22 +94,10 @@ class Weights:
         ValueError
             For names that are missing or unknown, or arrays of another shape; nothing is taken then.
         """
-        self.check(arrays, "Weights.load")
+        own = {name: array.shape for name, array in (self.params | self.averages).items()}
+        check_shapes(arrays, own, "Weights.load")
         for name, array in (self.params | self.averages).items():
             array[...] = arrays[name]
-
-    def check(self, arrays: Mapping[str, Array], where: str) -> None:
-        """Raise unless these are arrays of this model; the error begins with `where`, and lists all that differs."""
-        own = self.params | self.averages
-        wrong = [f"missing {name}" for name in own if name not in arrays]
-        wrong += [f"unknown {name}" for name in sorted(arrays) if name not in own]
-        wrong += [
-            f"{name} has shape {arrays[name].shape}, wanted {array.shape}"
-            for name, array in own.items()
-            if name in arrays and arrays[name].shape != array.shape
-        ]
-        if wrong:
-            raise ValueError(f"{where}: these are the weights of another model: {'; '.join(wrong)}")
 
 
 def _matching(patterns: Sequence[str], names: Sequence[str]) -> frozenset[str]:
@@ -123,3 +111,16 @@ def _matching(patterns: Sequence[str], names: Sequence[str]) -> frozenset[str]:
             raise ValueError(f"frozen: no parameter is called {pattern!r}; there are {', '.join(names)}")
         found.update(matching)
     return frozenset(found)
+
+
+def check_shapes(arrays: Mapping[str, Array], own: Mapping[str, Shape], where: str) -> None:
+    """Raise unless these are arrays of a model's own names and shapes, with a list of all that differs."""
+    wrong = [f"missing {name}" for name in own if name not in arrays]
+    wrong += [f"unknown {name}" for name in sorted(arrays) if name not in own]
+    wrong += [
+        f"{name} has shape {arrays[name].shape}, wanted {shape}"
+        for name, shape in own.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    if wrong:
+        raise ValueError(f"{where}: these are the weights of another model: {'; '.join(wrong)}")
