@@ -182,7 +182,7 @@ class ModelCheckpoint(Callback):
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     seconds : float
-        Let so much time pass between two saves; the last epoch is saved anyway.
+        Let so much time pass between two saves; the first epoch and the last are saved anyway.
     texts, arrays : mappings, optional
         What goes into the file beside: see `Trainer.save`.
     """
@@ -206,7 +206,7 @@ class ModelCheckpoint(Callback):
         _check_folder("ModelCheckpoint", self.path)
         if self.monitor is not None:
             _check_monitor("ModelCheckpoint", self.monitor, self.trainer)
-        self._best, self._saved, self._due = -math.inf, time.monotonic(), False
+        self._best, self._saved, self._due = -math.inf, -math.inf, False
 
     def key(self) -> str:
         return f"ModelCheckpoint({self.path.name}, {self.monitor}, {self._better})"
@@ -259,11 +259,22 @@ class CSVLogger(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """End the training at the first batch whose loss is NaN or infinite."""
+    """End the training at the first batch whose loss is NaN or infinite.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether it did.
+    """
+
+    stopped = False
+
+    def on_train_begin(self) -> None:
+        self.stopped = False
 
     def on_batch_end(self, batch: int, logs: Logs) -> None:
         if not math.isfinite(logs["loss"]):
-            self.trainer.stop_training = True
+            self.stopped = self.trainer.stop_training = True
             self.trainer.say(
                 f"stopped: the loss of batch {batch} of epoch {self.trainer.epochs + 1} is {logs['loss']}; a lower "
                 "learning rate or clip_norm may help, or the rows hold NaN"

@@ -6,9 +6,12 @@ import argparse
 import contextlib
 import csv
 import dataclasses
+import errno
 import io
 import json
 import os
+import re
+import shlex
 import sys
 import tempfile
 import time
@@ -34,11 +37,15 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the process's exit status."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an umlaut must not end a training
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
             status = int(options.run(options) or 0)
-            sys.stdout.flush()
+            if sys.stdout:
+                sys.stdout.flush()
         return status
     except BrokenPipeError:  # who reads what is printed has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -60,7 +67,16 @@ def _told(error: Exception) -> str:
     if isinstance(error, MemoryError):
         message = f"out of memory: {error}"
     elif isinstance(error, OSError) and error.filename and error.strerror:
-        message = f"{error.filename}: {error.strerror}"
+        name = re.sub(r"/\.(.*)\.[0-9a-f]{12}\.part$", r"/\1", str(error.filename))  # a file that was being written
+        message = f"{name}: {error.strerror}"
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message = "no space is left on the device; files that were there are whole, and --resume goes on from them"
+    message = re.sub(r"^(\w+\.)?(fit|inputs|targets|load|read_csv|load_\w+|split|training): ", "", message)
+    for keyword in ("drop", "missing", "task", "delimiter"):
+        message = re.sub(rf"\b(fit with |pass )?{keyword}=\[?'(.+?)'\]?", rf"--{keyword} \2", message)
+    message = message.replace("drop=", "--drop").replace(
+        "take such rows out with table.take, or", "take such rows out, or"
+    )
     return " ".join(message.split())
 
 
@@ -155,6 +171,14 @@ def _warmup(options: argparse.Namespace) -> None:
     _say(f"{count} kernels are compiled, each serial and parallel, in {time.perf_counter() - began:.0f} s")
 
 
+def _text(path: Path) -> str:
+    """A file's text, with or without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
 def _config(options: argparse.Namespace) -> Config:
     """The configuration that flags, --set and --config give, the former before the latter."""
     given = {name.removeprefix("config."): v for name, v in vars(options).items() if name.startswith("config.")}
@@ -167,14 +191,21 @@ def _config(options: argparse.Namespace) -> Config:
         path = options.resume / "config.toml"
         if not path.exists():
             raise UsageError(f"--resume {options.resume}: there is no config.toml, so this is no run's folder")
-        base = Config.from_toml(path.read_text(encoding="utf-8"), str(path))
+        base = Config.from_toml(_text(path), str(path))
         if fixed := [name for name in {**assignments, **given} if name not in RESUMABLE]:
             raise UsageError(f"--resume cannot change {', '.join(fixed)}; only {' and '.join(RESUMABLE)}")
     elif options.config is not None:
-        base = Config.from_toml(options.config.read_text(encoding="utf-8"), str(options.config))
+        base = Config.from_toml(_text(options.config), str(options.config))
     else:
         base = Config()
-    return Config.of(given, "flags", Config.of(assignments, "--set", base))
+    config = Config.of(given, "flags", Config.of(assignments, "--set", base))
+    if options.resume is not None and config.epochs < base.epochs:
+        raise UsageError(
+            f"--epochs {config.epochs}: the run in {options.resume} is one of {base.epochs}, wanted no fewer"
+        )
+    if options.resume is not None and config.epochs > base.epochs and config.schedule != "constant":
+        _say(f"the {config.schedule} schedule is that of a run of {config.epochs} epochs from now on")
+    return config
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -188,6 +219,8 @@ def _train(options: argparse.Namespace) -> int:
     from . import recipes
     from .files import write_atomic
 
+    if options.resume and not os.access(out, os.W_OK):
+        raise UsageError(f"--resume {out}: cannot write to it")
     resume = out / recipes.CHECKPOINT if options.resume else None
     if resume is not None and not resume.exists():
         raise UsageError(f"--resume {out}: there is no {recipes.CHECKPOINT} yet; start anew")
@@ -206,13 +239,15 @@ def _train(options: argparse.Namespace) -> int:
     made = run.trainer.epochs
     if run.diverged:
         raise UsageError(
-            f"the training diverged in epoch {made + 1}: the weights hold NaN or infinity, and are not saved; a lower "
+            f"the training diverged in epoch {made + 1}, so its weights are not saved; a lower "
             "learning_rate or clip_norm may help"
         )
     if run.history.interrupted:
-        _say(f"interrupted after {made} of {config.epochs} epochs; go on with: fastdl train --resume {out}")
+        again = f"fastdl train --resume {shlex.quote(str(out))}"
+        _say(f"interrupted after {made} of {config.epochs} epochs; go on with: {again}")
     elif made < config.epochs:
-        _say(f"stopped after {made} of {config.epochs} epochs")
+        best = 1 + min(range(made), key=run.trainer.history["val_loss"].__getitem__)
+        _say(f"stopped after {made} of {config.epochs} epochs, since the dev loss fell no more; kept is epoch {best}")
     elif resume is not None and not len(run.history):
         _say(f"all {made} epochs were made already; for more: fastdl train --resume {out} --epochs {2 * made}")
     _say_measured("dev", run.dev)
@@ -247,6 +282,8 @@ def _loaded(options: argparse.Namespace) -> tuple[Run, str, str | None]:
 
     run = recipes.load(options.folder)
     path = options.data or run.config.data
+    if options.data is None and path != "digits" and not Path(path).is_file():
+        raise UsageError(f"the run's own data, {path}, is not there, seen from {Path.cwd()}; pass --data")
     target = options.target or (run.config.target if options.data is None else None)
     if path != "digits" and not Path(path).is_file():
         raise UsageError(f"--data {path}: there is no such file")
@@ -263,7 +300,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         _say_measured("dev", run.evaluate(*prepared.dev))
         _say_measured("test", run.evaluate(*prepared.test))
         return
-    source = preparation.read(path, target)
+    source = preparation.read(path, target, run.config.delimiter)
     _say_measured("all", run.evaluate(run.how.inputs(source), run.how.targets(source)))
 
 
@@ -272,7 +309,13 @@ def _predict(options: argparse.Namespace) -> None:
     from .files import write_atomic
 
     run, path, target = _loaded(options)
-    x = run.how.inputs(preparation.read(path, target))
+    if options.out.exists() and path != "digits" and options.out.samefile(path):
+        raise UsageError(f"--out {options.out} is the file of the rows themselves; name another")
+    if options.out.suffix == ".safetensors" or not options.out.parent.is_dir():
+        raise UsageError(f"--out {options.out}: wanted a .csv file in a folder that exists")
+    x = run.how.inputs(preparation.read(path, target, run.config.delimiter))
+    if len(x) == 0:
+        raise UsageError(f"{path} holds no rows")
     outputs = run.trainer.predict(x)
     found, columns = run.how.decode(outputs), ["prediction"]
     sides = [found.reshape(len(found), -1)]

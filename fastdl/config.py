@@ -42,6 +42,7 @@ class Config:
     data: str = _told("digits", "digits, or a file: .csv, .tsv, .npz, .npy, or IDX (MNIST's format, .gz too)")
     target: str | None = _told(None, "what is to be learnt: a CSV's column, an array of an .npz, or a file of targets")
     task: str = _told("auto", "auto reads it off the target")
+    delimiter: str = _told(",", "what stands between a CSV's columns; a .tsv has tabs")
     drop: tuple[str, ...] = _told((), "columns that are left out")
     missing: str = _told("error", "what a missing cell is: an error, or the mean of its column")
     group: str | None = _told(None, "a column whose equal values never stand in two parts")
@@ -81,6 +82,8 @@ class Config:
                 f"batch_size is {self.batch_size}{parts}, since batch norm needs the deviation of a batch; "
                 "or batch_norm=false"
             )
+        if len(self.delimiter) != 1 or not self.delimiter.isascii():
+            raise ValueError(f"delimiter is {self.delimiter!r}, wanted one character")
         if min(self.layers, default=1) < 1:
             raise ValueError(f"layers are {self.layers}, wanted widths of at least 1")
         if not 0 <= self.seed < 2**64:

@@ -154,7 +154,7 @@ class Preparation:
         )
 
 
-def read(path: str, target: str | None = None) -> Source:
+def read(path: str, target: str | None = None, delimiter: str = ",") -> Source:
     """What a file holds, by the end of its name: .csv, .tsv, .npz, .npy, or IDX; "digits" are those of the package.
 
     Raises
@@ -165,8 +165,10 @@ def read(path: str, target: str | None = None) -> Source:
     if path == "digits":
         return Source(None, *data.load_digits())
     name = path.lower()
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder, wanted a file")
     if name.endswith((".csv", ".tsv")):
-        return Source(data.read_csv(path, delimiter="\t" if name.endswith(".tsv") else ","))
+        return Source(data.read_csv(path, delimiter="\t" if name.endswith(".tsv") else delimiter))
     if name.endswith(".npz"):
         return Source(None, *data.load_npz(path, ("x", target or "y")))
     if name.endswith(".npy"):
@@ -178,12 +180,15 @@ def read(path: str, target: str | None = None) -> Source:
             begin = file.read(2)
     if begin == b"\0\0":
         return Source(None, data.load_idx(path), data.load_idx(target) if target else None)
-    raise ValueError(f"{path} is no .csv, .tsv, .npz, .npy or IDX file, by its name and its first bytes")
+    raise ValueError(
+        f"{path} is no .csv, .tsv, .npz, .npy or IDX file, by its name and its first bytes; rename a CSV file to end "
+        "in .csv, and unpack it if it is packed"
+    )
 
 
 def prepare(config: Config) -> Prepared:
     """Read a run's data, cut it into parts, and prepare all of them as the training part tells."""
-    source = read(config.data, config.target)
+    source = read(config.data, config.target, config.delimiter)
     return _of_table(source.table, config) if source.table is not None else _of_arrays(source, config)
 
 
@@ -233,8 +238,10 @@ def _of_arrays(source: Source, config: Config) -> Prepared:
         raise ValueError(f"{config.data} holds rows alone; name the file of their targets with --target")
     if len(y) != len(x):
         raise ValueError(f"{config.data} holds {len(x)} rows, and there are {len(y)} targets, wanted as many")
-    if config.drop or config.group:
-        raise ValueError("drop and group name columns of a CSV file, and this is none")
+    if config.drop or config.group or config.missing != "error":
+        raise ValueError("drop, group and missing are about the columns of a CSV file, and this is none")
+    if x.ndim < 2:
+        raise ValueError(f"{config.data} holds rows of shape (), wanted vectors or images: (n, inputs), say")
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     task, classes = _task(y, config.task)
     stratify = task == "classification"

@@ -10,14 +10,14 @@ from typing import Any
 class Progress:
     """How far the training is: a bar on a terminal; elsewhere a line for each tenth, or every 10 s."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, made: int, epochs: int) -> None:
+        self.first, self.epochs = made + 1, epochs
         self.said = time.monotonic()
         self.bar: Any = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=epochs, unit="epoch", dynamic_ncols=True)
+            self.bar = tqdm(total=epochs, initial=made, unit="epoch", dynamic_ncols=True)
 
     def __call__(self, number: int, row: dict[str, float]) -> None:
         text = f"loss {row['loss']:.4f}"
@@ -28,7 +28,11 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update()
-        elif number in (1, self.epochs) or number % max(1, self.epochs // 10) == 0 or time.monotonic() - self.said > 10:
+        elif (
+            number in (self.first, self.epochs)
+            or number % max(1, self.epochs // 10) == 0
+            or time.monotonic() - self.said > 10
+        ):
             self.said = time.monotonic()
             sys.stderr.write(f"epoch {number:{len(str(self.epochs))}}/{self.epochs}  {text}\n")
 

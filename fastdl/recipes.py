@@ -36,13 +36,10 @@ class Run:
     dev: dict[str, float] = dataclasses.field(default_factory=dict)
     test: dict[str, float] = dataclasses.field(default_factory=dict)
     seconds: float = 0.0
+    diverged: bool = False
+    """Whether the loss was no number any more, and there was no best epoch to go back to."""
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Of the file that it was loaded from."""
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the weights are no numbers any more."""
-        return not bool(np.isfinite(self.trainer.weights.flat).all())
 
     def save(self, out: Path) -> None:
         """Write config.toml, history.csv and model.safetensors to a folder that exists."""
@@ -175,7 +172,7 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     left = config.epochs - run.trainer.epochs
     if left <= 0 and resume is not None and resume.with_name(MODEL).exists():
         run.trainer.load(resume.with_name(MODEL))  # which may hold the best epoch's weights, not the last's
-    history = History()
+    history, watched = History(), _callbacks(config, prepared.how, out)
     if left > 0:
         if backend.must_compile():
             say("compiling kernels, which are kept for later runs")
@@ -185,8 +182,11 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
             epochs=left,
             batch_size=config.batch_size,
             accumulate=config.accumulate,
-            callbacks=_callbacks(config, prepared.how, out),
+            callbacks=watched,
         )
+    stopped = any(isinstance(c, TerminateOnNaN) and c.stopped for c in watched)
+    if stopped and not any(isinstance(c, EarlyStopping) and c.best_epoch >= 0 for c in watched):
+        return dataclasses.replace(run, history=history, diverged=True)
     measured = run.evaluate(*prepared.dev), run.evaluate(*prepared.test)
     return dataclasses.replace(
         run, history=history, dev=measured[0], test=measured[1], seconds=time.perf_counter() - began

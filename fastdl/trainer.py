@@ -118,9 +118,11 @@ class Trainer:
         metrics: Sequence[Metric] | None = None,
     ):
         checks.word("Trainer", "seed", seed, 64)
-        for name, given in (("model", model), ("loss", loss), ("optimizer", optimizer)):
+        for name, given, base in (("model", model, Layer), ("loss", loss, Loss), ("optimizer", optimizer, Optimizer)):
             if isinstance(given, type):
                 raise TypeError(f"Trainer: {name} is the class {given.__name__}; write {given.__name__}(...)")
+            if not isinstance(given, base):
+                raise TypeError(f"Trainer: {name} is {given!r}, wanted a {base.__name__}")
         self._model, self._loss, self._optimizer = model, loss, optimizer
         self._metrics = _named(loss.metrics if metrics is None else metrics)
         self.device, self.seed, self.dtype = backend.device(device), seed, np.dtype(dtype)
@@ -256,6 +258,8 @@ class Trainer:
             raise ValueError(
                 f"fit: got epochs={epochs}, batch_size={batch_size} and accumulate={accumulate}, wanted at least 1 each"
             )
+        if isinstance(callbacks, Callback) or not all(isinstance(callback, Callback) for callback in callbacks):
+            raise TypeError(f"fit: callbacks must be a list of callbacks, [EarlyStopping()] say, got {callbacks!r}")
         if accumulate > 1 and self._loss.weighs:
             raise ValueError(f"fit: accumulate is {accumulate}, but {self._loss} needs whole batches, accumulate=1")
         if y is not None:
@@ -273,7 +277,7 @@ class Trainer:
         self._callbacks = sorted(callbacks, key=order.__getitem__)
         self.interrupted, self.stop_training, self.validates = False, False, validation is not None
         history = History()
-        self._show = Progress(epochs) if progress else None
+        self._show = Progress(self.epochs, self.epochs + epochs) if progress else None
         try:
             for callback in self._callbacks:
                 callback.trainer = self
@@ -352,7 +356,7 @@ class Trainer:
                 for callback in self._callbacks:
                     callback.on_epoch_end(self.epochs - 1, row)
                 if self._show:
-                    self._show(len(history), row)
+                    self._show(self.epochs, row)
                 if stop.asked:
                     self.interrupted = True
                     return

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -183,16 +182,22 @@ def test_what_belongs_to_a_model_goes_with_it(tmp_path):
 
 
 TRAIN = """
-import sys, numpy as np
+import sys
 sys.path.insert(0, {tests!r})
 from test_resume import callbacks, data, trainer
 from pathlib import Path
+
+class Tell(callbacks.Callback):
+    def on_batch_end(self, batch, logs):
+        print(self.trainer.epochs, flush=True)
+
 made, (x, y), file = trainer(), data(), Path(sys.argv[1])
 if file.exists():
     made.load(file)
-print("ready", flush=True)
-if made.epochs < 40:
-    made.fit(x, y, epochs=40 - made.epochs, batch_size=8, progress=False, callbacks=[callbacks.ModelCheckpoint(file)])
+print("began after", made.epochs, flush=True)
+if made.epochs < 12:
+    watched = [Tell(), callbacks.ModelCheckpoint(file)]
+    made.fit(x, y, epochs=12 - made.epochs, batch_size=8, progress=False, callbacks=watched)
 print(made.weights.flat.tobytes().hex())
 """
 
@@ -204,14 +209,18 @@ def test_killed_at_random_moments_and_resumed(tmp_path):
     rng = np.random.default_rng(0)
     command = [sys.executable, "-c", TRAIN.format(tests=os.path.dirname(__file__))]  # noqa: PTH120
     whole = subprocess.run([*command, tmp_path / "whole"], capture_output=True, text=True, check=True).stdout
-    for _ in range(6):
+    began = []
+    for _ in range(5):
         child = subprocess.Popen([*command, tmp_path / "killed"], stdout=subprocess.PIPE, text=True)
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0.02, 0.4))
+        began.append(int(child.stdout.readline().split()[-1]))
+        for _ in range(rng.integers(20, 60)):  # batches, of 25 an epoch
+            child.stdout.readline()
         child.kill()
         child.communicate()
     resumed = subprocess.run([*command, tmp_path / "killed"], capture_output=True, text=True, check=True).stdout
-    assert resumed == whole
+    assert began == sorted(began)
+    assert 0 < began[-1] < 12
+    assert resumed.splitlines()[-1] == whole.splitlines()[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import signal
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -257,3 +258,154 @@ def test_what_cannot_be_is_refused():
     made.fit(*train, epochs=1, progress=False)
     with pytest.raises(ValueError, match=r"got \(2, 3\) float32, wanted real numbers of shape \(n, \*\(64,\)\)"):
         made.predict(np.zeros((2, 3), np.float32))
+
+
+def small(rows=200, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((rows, 5)).astype(np.float32), rng.integers(0, 10, rows)
+
+
+class Press(fd.callbacks.Callback):
+    """Presses Ctrl-C after so many batches."""
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def on_batch_end(self, batch, logs):
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_epoch_is_not_gone_on_with_on_other_data():
+    made = trainer(nn.Linear(10))
+    assert made.fit(*small(), batch_size=64, callbacks=[Press(2)], progress=False).interrupted
+    assert made.within_epoch
+    history = made.fit(*small(100, seed=1), epochs=1, batch_size=50, progress=False)
+    assert made.step.count == 4
+    assert history["epoch"] == [1]
+
+
+@pytest.mark.parametrize("source", ["arrays", "batches"])
+def test_an_epoch_goes_on_in_batches_of_another_size_without_taking_a_row_twice(source):
+    x, y = small()
+    losses = []
+    for sizes in ([200], [64, 100]):
+        made = trainer(nn.Linear(10), lr=0.0)
+        for number, size in enumerate(sizes):
+            rows = (x, y)
+            if source == "batches":
+                rows = (lambda epoch, size=size: fd.data.batches(x, y, size, seed=0, epoch=epoch),)
+            pressed = [Press(1)] if number + 1 < len(sizes) else []
+            history = made.fit(*rows, epochs=1, batch_size=size, callbacks=pressed, progress=False)
+        losses.append(history["loss"][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_the_loss_of_an_epoch_is_that_of_the_rows_it_was_trained_on():
+    x, y = small(65)
+    pieces = [(x[:32], y[:32]), (x[32:33], y[32:33]), (x[33:], y[33:])]
+    made = trainer(nn.Linear(8), nn.BatchNorm(), nn.Linear(10), lr=0.0)
+    seen = []
+
+    class Note(fd.callbacks.Callback):
+        def on_batch_end(self, batch, logs):
+            seen.append(logs["loss"])
+
+    with pytest.warns(SkippedRowWarning, match="a batch of one row was left out"):
+        history = made.fit(pieces, epochs=1, callbacks=[Note()], progress=False)
+    assert history["loss"][0] == pytest.approx(np.mean(seen), rel=1e-12)
+
+
+def test_good_weights_are_all_that_is_taken_where_only_weights_are_asked_for(tmp_path):
+    x, y = small()
+    made = trainer(nn.Linear(10))
+    made.fit(x, y, epochs=1, progress=False)
+    made.save(tmp_path / "good")
+    made.fit(np.full_like(x, np.nan), y, epochs=1, callbacks=[fd.callbacks.TerminateOnNaN()], progress=False)
+    made.load(tmp_path / "good", only_weights=True)
+    made.fit(x, y, epochs=1, progress=False)
+    assert np.isfinite(made.weights.flat).all()
+
+
+def test_a_diverged_training_does_not_overwrite_its_checkpoint(tmp_path):
+    rate = lambda step: 0.01 if step < 10 else 1e38  # noqa: E731
+    model = nn.Sequential(nn.Linear(10))
+    made = fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), fd.optim.SGD(rate))
+    kept = [fd.callbacks.TerminateOnNaN(), fd.callbacks.ModelCheckpoint(tmp_path / "kept", seconds=100)]
+    made.fit(*small(), epochs=9, batch_size=64, callbacks=kept, progress=False)
+    assert np.abs(made.weights.flat).max() > 1e30
+    made.load(tmp_path / "kept")
+    assert np.abs(made.weights.flat).max() < 10
+
+
+def test_masks_are_drawn_anew_under_another_optimizer():
+    made = trainer(nn.Linear(8), nn.Dropout(0.5), nn.Linear(10))
+    made.fit(*small(), epochs=1, progress=False)
+    drawn = made.step.drawn
+    made.optimizer = fd.optim.SGD(0.1)
+    made.fit(*small(), epochs=1, progress=False)
+    assert (made.step.count, made.step.drawn) == (2, drawn + 2)
+
+
+def test_what_cannot_change_while_fit_runs_is_told():
+    made = trainer(nn.Linear(10))
+
+    class Change(fd.callbacks.Callback):
+        def __init__(self, change):
+            self.change = change
+
+        def on_epoch_end(self, epoch, logs):
+            self.change()
+
+    for change in (lambda: made.freeze("0.*"), lambda: setattr(made, "optimizer", fd.optim.SGD(0.1))):
+        with pytest.raises(RuntimeError, match="between two calls of fit only"):
+            made.fit(*small(), epochs=2, callbacks=[Change(change)], progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validation": 5}, "validation must be a pair .*got int"),
+        ({"validation": (1, 2, 3)}, "validation must be a pair .*got 3 things"),
+        ({"validation": iter([])}, "gone over again, got list_iterator"),
+        ({"callbacks": fd.callbacks.EarlyStopping()}, "callbacks must be a list"),
+        ({"callbacks": [fd.callbacks.EarlyStopping]}, "callbacks must be a list"),
+    ],
+)
+def test_wrong_options_are_told_before_the_first_step(options, message):
+    made = trainer(nn.Linear(10))
+    with pytest.raises(TypeError, match=message):
+        made.fit(*small(), epochs=1, progress=False, **options)
+
+
+def test_metrics_and_targets_that_do_not_fit_are_told_before_the_first_step():
+    x, y = small()
+    with pytest.raises(ValueError, match="r2"):
+        trainer(nn.Linear(10), metrics=["r2"]).fit(x, y, validation=(x, y), progress=False)
+    model = nn.Sequential(nn.Linear(1))
+    for loss, target, wanted in (
+        (fd.losses.BinaryCrossEntropy(), -1.0, "wanted 0 to 1"),
+        (fd.losses.Hinge(), 0.0, "wanted -1 or 1"),
+        (fd.losses.MSE(), np.nan, "wanted finite numbers"),
+    ):
+        with pytest.raises(ValueError, match=f"the target of row 0 is .*, {wanted}"):
+            fd.Trainer(model, loss, fd.optim.Adam()).fit(x, np.full((200, 1), target), progress=False)
+    with pytest.raises(ValueError, match="two columns would be called '<lambda>'"):
+        trainer(nn.Linear(10), metrics=[lambda o, t: 0.0, lambda o, t: 1.0])
+    weighted = fd.losses.SoftmaxCrossEntropy(ignored=3)
+    with pytest.raises(ValueError, match=r"accumulate is 4, but SoftmaxCrossEntropy\(.*needs whole batches"):
+        fd.Trainer(model, weighted, fd.optim.Adam()).fit(x, y, accumulate=4, progress=False)
+    for nothing in (nn.Sequential(nn.ReLU()), nn.Sequential()):
+        with pytest.raises(ValueError, match="nothing to train in this model: it has no parameters"):
+            fd.Trainer(nothing, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam()).fit(x, y % 5, progress=False)
+
+
+def test_predictions_let_go_of_the_rows():
+    made = trainer(nn.Linear(10))
+    made.build((5,))
+    rows = small(100)[0]
+    gone = weakref.ref(rows)
+    made.predict(rows)
+    del rows
+    assert gone() is None

@@ -345,6 +345,14 @@ def _target(table: Table, name: str, task: str, where: str) -> tuple[str, tuple[
         task = "classification" if not numbers or (whole and len(values) <= CLASSES) else "regression"
     if task == "classification":
         names = tuple(str(int(v)) if numbers and v == int(v) else str(v) for v in values.tolist())
+        if len(names) > max(CLASSES, len(table) // 2):
+            kind = (
+                "numbers" if numbers else "texts; if they were meant as numbers, write them with a decimal point alone"
+            )
+            raise ValueError(
+                f"{where}: column {name!r} holds {len(names):,} different {kind}, in {len(table):,} rows; wanted "
+                "classes of at least two rows on average"
+            )
         return task, names, 0.0, 1.0
     if not numbers:
         raise ValueError(f"{where}: column {name!r} holds texts, wanted numbers for task='regression'")

@@ -141,6 +141,10 @@ class _Source:
         if not row:
             raise ValueError(f"read_csv: {self.path} is empty, wanted a first line that names the columns")
         names = [name.strip() for name in row]
+        if len(names) == 1 and (other := next((mark for mark in ";\t|,:" if mark in names[0]), None)):
+            raise self.error(
+                1, f"there is one column, {names[0]!r}; if {other!r} stands between columns, pass delimiter={other!r}"
+            )
         for place, name in enumerate(names, 1):
             if not name:
                 raise self.error(1, f"column {place} has no name; give it one, since columns are known by names")
