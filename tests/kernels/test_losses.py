@@ -70,8 +70,9 @@ def test_value_and_gradient_are_torchs(name, weighted, shape, dtype, on, torch):
 
 
 @both_backends
-def test_rows_of_weight_0_count_for_nothing_not_even_nan(on):
-    y, t, w = normal((6, 2), np.float64, 0), np.ones((6, 2)), np.array([1.0, 0, 2, 0, 1, 0])
+@pytest.mark.parametrize("columns", [1, 2, 5])
+def test_rows_of_weight_0_count_for_nothing_not_even_nan(columns, on):
+    y, t, w = normal((6, columns), np.float64, 0), np.ones((6, columns)), np.array([1.0, 0, 2, 0, 1, 0])
     y[1], y[3], t[5] = np.nan, np.inf, np.nan
     kept = w > 0
     for name in ops.LOSSES:

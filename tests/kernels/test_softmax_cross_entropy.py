@@ -195,6 +195,21 @@ def test_where_no_row_counts_loss_and_gradient_are_0(options, on):
 
 
 @both_backends
+@pytest.mark.parametrize("soft", [False, True])
+def test_rows_of_weight_0_count_for_nothing_not_even_nan(soft, on):
+    logits, w = normal((6, 3), np.float64, 0), np.array([1.0, 0, 2, 0, 1, 0])
+    labels = np.abs(normal((6, 3), np.float64, 1)) if soft else np.array([0, 1, 2, 0, 1, 2])
+    logits[1], logits[3], logits[5] = np.nan, np.inf, -np.inf
+    kept = w > 0
+    with backend.use(on), np.errstate(all="ignore"):
+        total, gradient = ops.softmax_cross_entropy(logits, labels, weights=w)
+        alone, of_kept = ops.softmax_cross_entropy(logits[kept], labels[kept], weights=w[kept])
+    assert_agree(total, alone)
+    assert_agree(gradient[kept], of_kept)
+    assert (gradient[~kept] == 0).all()
+
+
+@both_backends
 def test_bad_label_beside_an_ignored_one_is_named(on):
     labels = np.array([-100, 0, -7, 1])
     with backend.use(on), pytest.raises(ValueError, match="the label of row 2 is -7, wanted 0 to 1"):
