@@ -45,7 +45,7 @@ def test_without_numba_a_network_trains():
         "import sys, warnings; sys.modules['numba'] = None; warnings.simplefilter('ignore')\n"
         "from fastdl import recipes\n"
         "from fastdl.config import Config\n"
-        "print(recipes.train_digits(Config(epochs=3)).test['accuracy'] > 0.9)\n"
+        "print(recipes.train(Config(epochs=3)).test['accuracy'] > 0.9)\n"
     )
     found = run(code)
     assert found.stdout.strip() == "True", found.stderr

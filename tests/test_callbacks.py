@@ -163,7 +163,8 @@ def test_nan_ends_the_training_at_its_batch(bad, capsys):
     x, y = data()
     x[:] = np.where(np.arange(90)[:, None] == 50, bad, x)
     made = trainer()
-    history = made.fit(x, y, epochs=5, batch_size=30, callbacks=[callbacks.TerminateOnNaN()])
+    with np.errstate(all="ignore"):  # where the reference kernels run
+        history = made.fit(x, y, epochs=5, batch_size=30, callbacks=[callbacks.TerminateOnNaN()])
     assert len(history) == 0
     assert not made.interrupted
     assert made.step.count <= 3

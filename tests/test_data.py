@@ -61,7 +61,8 @@ def test_a_split_depends_on_the_seed_alone():
         ({"parts": (1.0, np.nan)}, "wanted positive shares that add up to 1"),
         ({"parts": (1.0, 0.0)}, "wanted positive shares that add up to 1"),
         ({"y": np.zeros(9, int)}, "x has 10 rows and y 9"),
-        ({"y": np.zeros(10), "stratify": True}, "stratify=True wants one class a row"),
+        ({"y": np.full(10, np.nan), "stratify": True}, "stratify=True wants one class a row"),
+        ({"y": np.arange(10) / 7, "stratify": True}, "stratify=True wants one class a row"),
         ({"x": np.zeros((2, 1)), "y": np.zeros(2, int)}, "2 rows are too few"),
     ],
 )

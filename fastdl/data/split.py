@@ -80,11 +80,14 @@ def _rows(array: Array | Rows, numbers: Array) -> Array | Rows:
 def _classes(y: Array | Rows, order: Array) -> list[Array]:
     """The rows of each class."""
     labels = y[:] if isinstance(y, Rows) else np.asarray(y)
-    if labels.ndim != 1 or labels.dtype.kind not in "iubUf" or (labels.dtype.kind == "f" and np.isnan(labels).any()):
+    classes = np.unique(labels) if labels.ndim == 1 and labels.dtype.kind in "iubUf" else np.empty(0)
+    # Numbers with a point are classes only if they come again: else they are something that is measured.
+    measured = labels.dtype.kind == "f" and (np.isnan(labels).any() or 2 * len(classes) > len(labels))
+    if not len(classes) or measured:
         raise TypeError(
             f"split: stratify=True wants one class a row, got y of shape {labels.shape} and dtype {labels.dtype}"
         )
-    return [order[labels[order] == label] for label in np.unique(labels)]
+    return [order[labels[order] == label] for label in classes]
 
 
 def _by_rows(classes: list[Array], parts: Sequence[float]) -> list[Array]:
