@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backend, checkpoint, checks, data, metrics, ops
+from . import backend, checks, data, metrics, ops
 from .callbacks import Callback, ModelCheckpoint
 from .feed import Feed, FromBatches, FromMemory, SkippedRowWarning, batches_of, out_of_memory, parts, rows_of
 from .history import History
@@ -22,6 +20,7 @@ from .nn.place import Places
 from .nn.weights import check_shapes
 from .optim import Optimizer
 from .progress import Progress
+from .state import EpochBegun, State
 from .step import TrainStep, check_rows
 from .typing import Array
 
@@ -38,22 +37,6 @@ class TrainingState(NamedTuple):
     steps: int
     moments: list[dict[str, Array]]
     """By the names of parameters."""
-
-
-@dataclass
-class EpochBegun:
-    """What has been done of the epoch at hand."""
-
-    of: int | None = None
-    """Rows of the data set; None where batches are handed over."""
-    place: int = 0
-    """How many of its rows have come."""
-    rows: int = 0
-    """How many of them were trained on: a batch of one may be left out."""
-    total: float = 0.0
-    """The sum of their losses."""
-    norm: float = 0.0
-    """Of the last step's gradients."""
 
 
 class _Interrupted(Exception):
@@ -543,42 +526,22 @@ class Trainer:
             What belongs to the model beside it, as preprocessing does; `checkpoint.load` gives them back.
             Names of arrays hold a slash, "standardize/mean", as no parameter's does.
         """
-        weights = self.weights
-        for name in arrays or ():
-            if "/" not in name or name.startswith(("moments.", "callbacks.")):
-                raise ValueError(
-                    f"Trainer.save: an array cannot be called {name!r} beside the model's; call it 'own/{name}'"
-                )
-        _, count, moments = self._training_state() or (None, 0, [])
-        held = {f"moments.{n}/{name}": array for n, views in enumerate(moments) for name, array in views.items()}
-        states = {}
-        noted = self._states or {key: callback.state() for key, callback in _keyed(self._callbacks)}
-        for key, state in noted.items():
-            held |= {f"{key}/{name}": array for name, array in state.items() if isinstance(array, np.ndarray)}
-            states[key] = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
-        training = {
-            "optimizer": type(self.optimizer).__name__ if moments or count else None,
-            "moments": len(moments),
-            "steps": count,
-            "drawn": self.step.drawn if self.step else self._drawn,
-            "epochs": self.epochs,
-            "begun": asdict(self._begun),
-            "seed": self.seed,
-            "frozen": self._frozen,
-            "history": self.history.rows,
-            "callbacks": states,
-        }
-        own = {
-            "model": repr(self._model),
-            "optimizer": repr(self.optimizer),
-            "input_shape": json.dumps(weights.input_shape),
-            "training": json.dumps(training, default=float),  # callbacks may put NumPy's numbers into the history
-        }
-        if taken := own.keys() & (texts or {}).keys():
-            raise ValueError(f"Trainer.save: a text cannot be called {taken.pop()!r}, as one of the model's is")
-        checkpoint.save(
-            path, {**weights.params, **weights.averages, **held, **(arrays or {})}, {**(texts or {}), **own}
-        )
+        weights, state = self.weights, self._training_state()
+        State(
+            weights={**weights.params, **weights.averages},
+            input_shape=weights.input_shape,
+            seed=self.seed,
+            optimizer=type(self.optimizer).__name__ if state else None,
+            steps=state.steps if state else 0,
+            drawn=self.step.drawn if self.step else self._drawn,
+            moments=state.moments if state else [],
+            epochs=self.epochs,
+            begun=self._begun,
+            frozen=self._frozen,
+            history=self.history.rows,
+            callbacks=self._states or {key: callback.state() for key, callback in _keyed(self._callbacks)},
+            about={"model": repr(self._model), "optimizer": repr(self.optimizer)},
+        ).save(path, texts or {}, arrays or {})
 
     def load(self, path: str | os.PathLike[str], *, only_weights: bool = False) -> None:
         """Go on from a file that `save` wrote, for the same model.
@@ -598,48 +561,36 @@ class Trainer:
             For a damaged file, or one of another model, with a list of what differs; nothing is changed then.
         """
         self._only_between_fits("a file can be loaded")
-        where = f"Trainer.load: {path}"
-        arrays, texts = checkpoint.load(path)
-        if "training" not in texts:
-            raise ValueError(f"{where} was not written by Trainer.save")
-        shape, state = tuple(json.loads(texts["input_shape"])), json.loads(texts["training"])
-        places = Places(self._model, shape)  # its shapes are compared before anything is made
+        where, state = f"Trainer.load: {path}", State.load(path)
+        places = Places(self._model, state.input_shape)  # its shapes are compared before anything is made
         params = {name: param.shape for name, param in places.params.items()}
         averages = {name: average.shape for name, average in places.averages.items()}
-        own = {name: array for name, array in arrays.items() if "/" not in name}
-        check_shapes(own, params | averages, where)
-        if wrong := {array.dtype for array in own.values()} - {self.dtype}:
+        check_shapes(state.weights, params | averages, where)
+        if wrong := {array.dtype for array in state.weights.values()} - {self.dtype}:
             raise ValueError(f"{where} holds {wrong.pop()}, wanted Trainer(dtype={self.dtype})")
-        moments: list[dict[str, Array]] = []
-        kept = None if only_weights else state["optimizer"]
-        if kept is not None:
-            if (kept, state["moments"]) != (type(self.optimizer).__name__, self.optimizer.moments):
+        carried = None
+        if state.optimizer is not None and not only_weights:
+            kept = state.optimizer, len(state.moments)
+            if kept != (type(self.optimizer).__name__, self.optimizer.moments):
                 raise ValueError(
-                    f"{where} holds the state of {texts['optimizer']}, and this trainer has {self.optimizer!r}; pass "
-                    "only_weights=True to train on with another optimizer"
+                    f"{where} holds the state of {state.about['optimizer']}, and this trainer has {self.optimizer!r}; "
+                    "pass only_weights=True to train on with another optimizer"
                 )
-            for number in range(state["moments"]):
-                begin = f"moments.{number}/"
-                moment = {name.removeprefix(begin): a for name, a in arrays.items() if name.startswith(begin)}
+            for number, moment in enumerate(state.moments):
                 check_shapes(moment, params, f"{where}: moment {number}")
-                moments.append(moment)
-        self.build(shape).load(own)
-        self.step, self._carried, self._begun = None, None, EpochBegun()
+            carried = TrainingState(self.optimizer, state.steps, state.moments)
+        self.build(state.input_shape).load(state.weights)
+        self.step, self._carried, self._begun = None, carried, EpochBegun()
         self._callbacks, self._states = [], {}
         self._idle.clear()
         if only_weights:
             return
-        self._carried = TrainingState(self.optimizer, state["steps"], moments) if kept is not None else None
-        self.seed, self.epochs, self._drawn = state["seed"], state["epochs"], state["drawn"]
-        self._begun = EpochBegun(**state["begun"])
+        self.seed, self.epochs, self._drawn = state.seed, state.epochs, state.drawn
+        self._begun, self._states = state.begun, state.callbacks
         self.history = History()
-        self.history.rows = state["history"]
-        self._states = {
-            key: values | {name.removeprefix(f"{key}/"): a for name, a in arrays.items() if name.startswith(f"{key}/")}
-            for key, values in state["callbacks"].items()
-        }
-        if not self._frozen and state["frozen"]:
-            self.freeze(*state["frozen"])
+        self.history.rows = state.history
+        if not self._frozen and state.frozen:
+            self.freeze(*state.frozen)
 
 
 def _keyed(callbacks: Iterable[Callback]) -> list[tuple[str, Callback]]:

@@ -18,7 +18,7 @@ FLOORS = [
     {"arena", "schedules", "initializers"},
     {"nn", "losses", "optim", "regularizers", "course", "testing"},
     {"step", "data", "metrics", "checkpoint", "distributed"},
-    {"trainer", "callbacks", "feed", "history", "interrupt", "progress"},
+    {"trainer", "callbacks", "feed", "history", "interrupt", "progress", "state"},
     {
         "cli",
         "bench",
