@@ -190,3 +190,27 @@ def test_prediction_with_the_batchs_own_statistics_is_training(on):
         y, statistics = ops.batch_norm(x, gamma, beta, eps=0.1)
         again = ops.batch_norm_predict(x, gamma, beta, statistics.mean, statistics.variance, eps=0.1)
     assert_agree(again, y, scale=10)
+
+
+@both_backends
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 1e17])
+@pytest.mark.parametrize("images", [False, True])
+def test_constant_channels_have_no_variance_below_0(images, size, dtype, on):
+    x = np.tile((np.linspace(1, 10, 300) * size).astype(dtype), (91, 1))  # 1 / 91 is rounded up
+    if images:
+        x = x.reshape(13, 7, 300).transpose(0, 2, 1).copy()
+    with backend.use(on):
+        y, statistics = ops.batch_norm(x, np.ones(300, dtype), np.zeros(300, dtype))
+    assert (statistics.variance >= 0).all()
+    assert np.isfinite(y).all()
+
+
+@both_backends
+@pytest.mark.parametrize("word", [1, -1, 2**40])
+def test_status_keeps_every_byte_of_the_averages(word, on):
+    averages = normal((5,), np.float32, 0)
+    before = averages.copy()
+    with backend.use(on):
+        ops.update_averages(averages, normal((5,), np.float32, 1), decay=0.9, status=np.array([word]))
+    assert (averages == before).all()

@@ -129,3 +129,13 @@ def test_against_one_outlier_the_l1_fit_moves_less_than_the_l2_fit(on):
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=f"^loss: {message}"):
         ops.loss(**{"outputs": np.ones((2, 2)), "targets": np.ones((2, 2)), "name": "huber", **options})
+
+
+@both_backends
+@pytest.mark.parametrize("shape", [(40_000,), (40_000, 1)])
+def test_each_piece_of_a_long_column_takes_its_own_weights(shape, on):
+    y, t, w = normal(shape, np.float64, 0), np.ones(shape), np.abs(normal((40_000,), np.float64, 2))
+    with backend.use(on):
+        _, gradient = ops.loss(y, t, "mse", weights=w)
+    share = w / w.sum()
+    assert_agree(gradient.ravel(), 2 * share * (y - t).ravel(), scale=share * (np.abs(y).ravel() + 1))
