@@ -281,6 +281,10 @@ def _loaded(options: argparse.Namespace) -> tuple[Run, str, str | None]:
     from . import recipes
 
     run = recipes.load(options.folder)
+    if options.target and run.how.encoder is not None:
+        raise UsageError(
+            f"--target {options.target}: the run's target is the column {run.how.encoder.target!r}, in every file"
+        )
     path = options.data or run.config.data
     if options.data is None and path != "digits" and not Path(path).is_file():
         raise UsageError(f"the run's own data, {path}, is not there, seen from {Path.cwd()}; pass --data")

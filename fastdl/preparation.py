@@ -276,10 +276,10 @@ def _task(y: Array, wanted: str) -> tuple[str, tuple[str, ...]]:
     if (y == y[:1]).all():
         raise ValueError(f"the targets are the same in all {len(y):,} rows, wanted at least 2 values")
     if y.ndim == 2:
-        if wanted != "regression" and np.isin(y, (0, 1)).all():
-            return "labels", ()
         if wanted == "classification":
             raise ValueError(f"the targets have shape {y.shape}, wanted one class a row, (n,)")
+        if wanted == "auto" and np.isin(y, (0, 1)).all():
+            return "labels", ()
         return "regression", ()
     values = np.unique(y)
     whole = y.dtype.kind in "iubU" or bool((values == np.floor(values)).all())

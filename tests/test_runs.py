@@ -249,6 +249,14 @@ def test_what_a_network_was_not_trained_on_is_told(capsys, tmp_path):
     for arguments, message in (
         (["predict", "run", "--data", "less.csv"], "no column 'width'"),
         (["predict", "run", "--data", "x.npy"], "trained on a CSV file, and this is none"),
+        (
+            ["evaluate", "run", "--target", "width"],
+            "--target width: the run's target is the column 'kind', in every file",
+        ),
+        (
+            ["predict", "run", "--out", "flowers.csv"],
+            "--out flowers.csv is the file of the rows themselves; name another",
+        ),
         (["predict", "empty"], "empty holds no model.safetensors"),
         (["predict", "nowhere"], "nowhere: No such file or directory"),
         (["evaluate", "flowers.csv"], "flowers.csv is no whole safetensors file"),
