@@ -23,6 +23,7 @@ def calls(dtype: Any) -> Iterator[tuple[str, Call]]:
             yield "matmul", partial(ops.matmul, x, x, c, activation=activation, kernel=kernel)
         yield "matmul", partial(ops.matmul_backward_input, x, x, kernel=kernel)
         yield "matmul", partial(ops.matmul_backward_weights, x, x, kernel=kernel)
+    yield "add", partial(ops.add, x, x)
     for name in ops.ACTIVATIONS:
         yield "activation", partial(ops.activation, x, name)
         yield "activation", partial(ops.activation_backward, x, name, x=x, y=x)

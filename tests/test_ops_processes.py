@@ -123,7 +123,7 @@ def test_warmup_of_no_op_is_told(capsys):
     from fastdl.cli import main
 
     assert main(["warmup", "softmx"]) == 2
-    assert "no op is named softmx; there are activation, batch_norm" in capsys.readouterr().err
+    assert "no op is named softmx; there are activation, add, batch_norm" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the cache
