@@ -70,7 +70,7 @@ def _told(error: Exception) -> str:
         name = re.sub(r"/\.(.*)\.[0-9a-f]{12}\.part$", r"/\1", str(error.filename))  # a file that was being written
         message = f"{name}: {error.strerror}"
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        message = "no space is left on the device; files that were there are whole, and --resume goes on from them"
+        message = "no space is left on the device; files that were there are whole"
     message = re.sub(r"^(\w+\.)?(fit|inputs|targets|load|read_csv|load_\w+|split|training): ", "", message)
     for keyword in ("drop", "missing", "task", "delimiter"):
         message = re.sub(rf"\b(fit with |pass )?{keyword}=\[?'(.+?)'\]?", rf"--{keyword} \2", message)
@@ -247,7 +247,7 @@ def _train(options: argparse.Namespace) -> int:
         _say(f"interrupted after {made} of {config.epochs} epochs; go on with: {again}")
     elif made < config.epochs:
         best = 1 + min(range(made), key=run.trainer.history["val_loss"].__getitem__)
-        _say(f"stopped after {made} of {config.epochs} epochs, since the dev loss fell no more; kept is epoch {best}")
+        _say(f"stopped after {made} of {config.epochs} epochs; kept is epoch {best}, whose dev loss is the lowest")
     elif resume is not None and not len(run.history):
         _say(f"all {made} epochs were made already; for more: fastdl train --resume {out} --epochs {2 * made}")
     _say_measured("dev", run.dev)

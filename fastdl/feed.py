@@ -17,7 +17,7 @@ from . import data, random
 from .step import TrainStep
 from .typing import Array
 
-Progress = Iterator[tuple[int, int, float]]
+Steps = Iterator[tuple[int, int, float]]
 
 
 class SkippedRowWarning(UserWarning):
@@ -27,7 +27,7 @@ class SkippedRowWarning(UserWarning):
 class Feed(Protocol):
     """What the trainer wants of a feed."""
 
-    def epoch(self, number: int, done: int) -> Progress:
+    def epoch(self, number: int, done: int) -> Steps:
         """Make the steps of an epoch, but for its first `done` rows."""
         ...
 
@@ -39,11 +39,14 @@ def parts(rows: int, count: int) -> list[tuple[int, int]]:
     return [(first, last - first) for first, last in itertools.pairwise(edges)]
 
 
+def rows_of_epoch(rows: int, batch_size: int, *, leaves_one_out: bool) -> int:
+    """How many of so many rows are trained on: not a last batch of a single row where that is left out."""
+    return rows - (leaves_one_out and rows > 1 and batch_size > 1 and rows % batch_size == 1)
+
+
 def steps_of_epoch(rows: int, batch_size: int, *, leaves_one_out: bool) -> int:
-    """How many batches so many rows make, without a last one of a single row where that is left out."""
-    batch_size = min(batch_size, rows)
-    alone = leaves_one_out and rows % batch_size == 1 and batch_size > 1
-    return -(-(rows - alone) // batch_size)
+    """How many batches so many rows make."""
+    return -(-rows_of_epoch(rows, batch_size, leaves_one_out=leaves_one_out) // batch_size)
 
 
 class FromMemory:
@@ -52,9 +55,8 @@ class FromMemory:
     def __init__(self, step: TrainStep, batch_size: int, seed: int, accumulate: int):
         self._step, self._seed, self._accumulate = step, seed, accumulate
         self._batch = min(batch_size, step.rows_bound)
-        self._rows = step.rows_bound
-        if self._rows % self._batch == 1 and self._batch > 1 and step.weights.averages:
-            self._rows -= 1
+        self._rows = rows_of_epoch(step.rows_bound, self._batch, leaves_one_out=bool(step.weights.averages))
+        if self._rows < step.rows_bound:
             warnings.warn(
                 f"fit: the last batch of an epoch would have one row ({step.rows_bound} rows in batches of "
                 f"{batch_size}), which batch norm cannot train on; each epoch leaves its last row out",
@@ -62,7 +64,7 @@ class FromMemory:
                 stacklevel=4,
             )
 
-    def epoch(self, number: int, done: int) -> Progress:
+    def epoch(self, number: int, done: int) -> Steps:
         step = self._step
         step.set_order(random.permutation(step.rows_bound, seed=self._seed, step=number))
         for start in range(done, self._rows, self._batch):
@@ -95,7 +97,7 @@ class FromBatches:
         self._batches, self._prepare, self._accumulate = batches, prepare, accumulate
         self._warned = False
 
-    def epoch(self, number: int, done: int) -> Progress:
+    def epoch(self, number: int, done: int) -> Steps:
         seen = 0
         for batch in self._batches(number):
             if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
@@ -145,7 +147,7 @@ def batches_of(source: Any) -> Callable[[int], Iterable[tuple[Array, Array]]]:
     )
 
 
-def out_of_memory(x: Any) -> bool:
+def read_by_batch(x: Any) -> bool:
     """Whether rows are to be read batch by batch, since all of them may not fit into memory."""
     return isinstance(x, (np.memmap, data.Rows))
 

@@ -16,7 +16,7 @@ from .config import Config
 from .feed import steps_of_epoch
 from .files import write_atomic
 from .history import History
-from .preparation import Preparation, Prepared, Source, fingerprint, prepare
+from .preparation import Preparation, Prepared, fingerprint, prepare
 from .trainer import Trainer
 from .typing import Array
 
@@ -47,10 +47,6 @@ class Run:
         write_atomic(out / "config.toml", self.config.to_toml().encode())
         self.trainer.history.to_csv(out / "history.csv")
         self.trainer.save(out / MODEL, texts=texts, arrays=arrays)
-
-    def predict(self, source: Source) -> Array:
-        """What the network makes of each row of a source, in its own terms."""
-        return self.how.decode(self.trainer.predict(self.how.inputs(source)))
 
     def evaluate(self, x: Any, y: Array) -> dict[str, float]:
         """Loss and metrics; of a regression the error in the target's own units as well."""

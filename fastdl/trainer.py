@@ -11,7 +11,7 @@ import numpy as np
 
 from . import backend, checks, data, metrics, ops
 from .callbacks import Callback, ModelCheckpoint
-from .feed import Feed, FromBatches, FromMemory, SkippedRowWarning, batches_of, out_of_memory, parts, rows_of
+from .feed import Feed, FromBatches, FromMemory, SkippedRowWarning, batches_of, parts, read_by_batch, rows_of
 from .history import History
 from .interrupt import StopOnInterrupt
 from .losses import Loss
@@ -107,7 +107,8 @@ class Trainer:
             if not isinstance(given, base):
                 raise TypeError(f"Trainer: {name} is {given!r}, wanted a {base.__name__}")
         self._model, self._loss, self._optimizer = model, loss, optimizer
-        self._metrics = _named(loss.metrics if metrics is None else metrics)
+        wanted = loss.metrics if metrics is None else metrics
+        self._metrics, self._library = _named(wanted), {name for name in wanted if isinstance(name, str)}
         self.device, self.seed, self.dtype = backend.device(device), seed, np.dtype(dtype)
         self.step: TrainStep | None = None
         self.epochs = 0
@@ -249,8 +250,8 @@ class Trainer:
             self._check(x, y)
         self._check_validation(validation, None if y is None else x.shape[1:])
         feed = self._feed(x, y, batch_size, accumulate)
-        if validation is not None and self._weights is not None and isinstance(validation, tuple):
-            self._evaluate(tuple(rows[:2] for rows in validation), lambda: False)  # metrics that do not fit, say
+        if self._weights is not None and isinstance(validation, tuple):
+            self._try_metrics(*(rows[:2] for rows in validation))
         of = None if y is None else len(x)
         if self.within_epoch and self._begun.of != of:
             self._begun = EpochBegun()  # it was one of other data
@@ -298,6 +299,13 @@ class Trainer:
                 "fit: validation must be a pair (x, y), or an iterable of batches that can be gone over again, got "
                 + (f"{len(validation)} things" if isinstance(validation, tuple) else type(validation).__qualname__)
             )
+
+    def _try_metrics(self, x: Any, y: Any) -> None:
+        """Raise now if a metric does not go with the loss; one of the user's own may need more rows than these."""
+        compared = self._loss.compared(self.predict(x), np.asarray(y[: len(y)]))
+        for name, measure in self._metrics.items():
+            if name in self._library and len(compared[0]):
+                measure(*compared)
 
     def say(self, line: str) -> None:
         """Tell people something while `fit` runs, if it shows its progress."""
@@ -363,7 +371,7 @@ class Trainer:
     def _feed(self, x: Any, y: Array | None, batch_size: int, accumulate: int) -> Feed:
         if y is None:
             return FromBatches(batches_of(x), self._step_for, accumulate)
-        if out_of_memory(x) or out_of_memory(y):
+        if read_by_batch(x) or read_by_batch(y):
             size = min(batch_size, len(x))
             rows, targets = rows_of(x), rows_of(y)
             return FromBatches(
@@ -376,7 +384,10 @@ class Trainer:
 
     def _step_for(self, x: Array, y: Array, rows: int) -> TrainStep:
         """The step for a batch that was handed over, in parts of so many rows at most."""
-        self._check(x, y)
+        if self._weights is None:
+            self._check(x, y)
+        else:
+            self._loss.check(y)  # the step checks all else
         if self.step and self.step.batch_size >= rows and self.step.optimizer is self.optimizer:
             return self.step
         return self._step(rows, x.shape[1:])
@@ -384,7 +395,7 @@ class Trainer:
     def _check(self, x: Any, y: Any, names: tuple[str, str] = ("x", "y"), row: tuple[int, ...] | None = None) -> None:
         row = self._weights.input_shape if self._weights else row
         check_rows(self._model, self._loss, x, y, row=row, names=names)
-        if not out_of_memory(y):
+        if not read_by_batch(y):
             self._loss.check(y)
 
     def _step(self, batch_size: int, row: tuple[int, ...]) -> TrainStep:

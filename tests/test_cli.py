@@ -96,7 +96,7 @@ def test_a_full_disk_is_one_line():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-m", "fastdl", "info"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
-    told = "no space is left on the device; files that were there are whole, and --resume goes on from them"
+    told = "no space is left on the device; files that were there are whole"
     assert done.stderr.splitlines()[0] == f"fastdl info: {told}"
 
 

@@ -289,6 +289,21 @@ def test_a_summary_is_a_table_of_all_layers():
         model.summary()
 
 
+def test_gradients_pass_whatever_a_container_does_between_its_children():
+    class Between(nn.Layer):
+        first, last = nn.Linear(4), nn.Sequential(nn.Flatten(), nn.Linear(3))
+
+        def children(self, shape):
+            return (self.first, shape), (self.last, (2, 2))
+
+        def output_shape(self, shape):
+            return (3,)
+
+    first, last = nn.Weights(Between(), (6,)).root.children
+    assert (first.wants_dx, last.wants_dx) == (False, True)
+    assert all(place.wants_dx for place in last.children)
+
+
 def test_frozen_parameters_stand_last_and_need_no_gradients():
     model = nn.Sequential(nn.Linear(4), nn.ReLU(), nn.Linear(5), nn.Linear(3))
     weights = nn.Weights(model, (6,), frozen=["0.*", "*.bias"])

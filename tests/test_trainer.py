@@ -402,6 +402,18 @@ def test_metrics_and_targets_that_do_not_fit_are_told_before_the_first_step():
             fd.Trainer(nothing, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam()).fit(x, y % 5, progress=False)
 
 
+def test_a_metric_of_ones_own_is_asked_about_the_whole_validation_set_alone():
+    x, y = small()
+    sizes = []
+
+    def needs_all(outputs, labels):
+        sizes.append(len(labels))
+        return 1.0
+
+    trainer(nn.Linear(10), metrics=[needs_all]).fit(x, y, validation=(x, y), epochs=2, progress=False)
+    assert sizes == [200, 200]
+
+
 def test_predictions_let_go_of_the_rows():
     made = trainer(nn.Linear(10))
     made.build((5,))

@@ -15,8 +15,7 @@ from typing import IO
 import numpy as np
 
 from ..typing import Array, Shape
-
-GROWTH = 1100  # times the compressed bytes; deflate can reach 1,032
+from .idx import GROWTH
 
 # By version: what reads the rest of the header, and how many bytes say how long it is.
 VERSIONS = {

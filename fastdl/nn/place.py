@@ -87,9 +87,8 @@ class Places:
             self.averages.update({f"{prefix}{name}": average for name, average in averages.items()})
             for number, (child, child_shape) in enumerate(layer.children(shape)):
                 source = next((c for c in reversed(children) if c.output_shape == child_shape), before)
-                fed_by_sibling = any(c.output_shape == child_shape for c in children)
-                needed = below if fed_by_sibling else wants_dx or self._trains(names)
-                children.append(self._place(child, child_shape, f"{prefix}{number}", needed, source))
+                # What a container does between its children is not known here: one asked for too much is safe.
+                children.append(self._place(child, child_shape, f"{prefix}{number}", below, source))
                 below = below or any(self._trains(place.param_names) for place in children[-1].walk())
             output_shape = layer.output_shape(shape)
         except ValueError as error:
