@@ -108,7 +108,12 @@ def _warn_of_fallback() -> None:
     )
 
 
-_FILES = {"numba": "cpu", "numpy": "reference"}
+_FILES = {"numba": "cpu", "numpy": "reference", "cuda": "cuda"}
+
+
+def runs_on_cuda(array: Any) -> bool:
+    """Whether an op on this array runs CUDA kernels."""
+    return active() == "cuda"
 
 
 def kernel(op: str, function: str) -> Kernel:

@@ -127,6 +127,7 @@ class SoftmaxCrossEntropy(Loss):
             status=frame.status,
             out=frame.rows("doutput", output.shape[1]),
             losses=frame.rows("losses"),
+            work=frame.array("work", 1, dtype=np.float64),
         )[1]
 
     def value(self, output: Array, target: Array) -> float:

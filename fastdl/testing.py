@@ -50,6 +50,7 @@ def assert_agree(
     scale: Any = None,
     terms: int = 1,
     precision: Any = None,
+    flushed: bool = False,
     name: str = "result",
 ) -> None:
     """Raise AssertionError unless every element comes as close to what is right as `BOUNDS` asks.
@@ -71,6 +72,8 @@ def assert_agree(
         How many products were summed, for kind "product".
     precision : dtype, optional
         What was computed in; the dtype of `actual`.
+    flushed : bool
+        Whether subnormal numbers become 0 in float32, as on a GPU.
     name : str
         Of the array, for the failure text.
 
@@ -99,7 +102,8 @@ def assert_agree(
         else:
             factor = (bound.float32 if dtype.itemsize == 4 else bound.float64) * terms
             size = np.abs(np.asarray(expected if scale is None else scale, np.float64))
-            tiny = 4 * float(np.finfo(actual.dtype).smallest_subnormal)
+            of = np.finfo(actual.dtype)
+            tiny = 4 * float(of.tiny if flushed and dtype.itemsize == 4 else of.smallest_subnormal)
             limit = np.broadcast_to(factor * size + tiny, expected.shape)
             error = np.abs(actual.astype(np.float64) - expected)
         special = ~(np.isfinite(actual) & np.isfinite(expected.astype(actual.dtype)))

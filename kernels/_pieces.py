@@ -31,3 +31,17 @@ def blocks_of_rows(rows, columns):
     while parts < MOST and rows >= 32 * parts and rows * columns >= 2 * parts * BLOCK:
         parts *= 2
     return parts
+
+
+def blocks_of_values(rows, pixels):
+    """In how many blocks the values of a channel of images are cut on CUDA: a power of two, as above."""
+    parts = 1
+    while parts < MOST and rows * pixels >= 4096 * parts:
+        parts *= 2
+    return parts
+
+
+def slices_of_depth(depth, rows, columns):
+    """In how many slices CUDA cuts the depth of a product, of so many rows and columns, that has few tiles."""
+    tiles = -(-rows // 64) * -(-columns // 64)
+    return max(1, min(MOST, depth // 256, 512 // tiles)) if tiles else 1

@@ -74,13 +74,16 @@ class Linear(Layer):
             y = frame.saved["y"]
             dy = ops.activation_backward(dy, self.activation, y=y, out=frame.rows("dz", self.outputs))
         if frame.trains("weight") or (self.bias and frame.trains("bias")):
+            x = frame.saved["x"]
+            most = ops.matmul_work_size(x, self.outputs, rows=frame.capacity)
             ops.matmul_backward_weights(
-                frame.saved["x"],
+                x,
                 dy,
                 bias=self.bias,
                 accumulate=frame.accumulate("weight"),
                 out=frame.grad("weight"),
                 out_bias=frame.grad("bias") if self.bias else None,
+                work=frame.array("work", most)[: ops.matmul_work_size(x, self.outputs)],
             )
         if not frame.wants_dx:
             return None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend, checks
-from ..kernels._pieces import blocks_of_rows
+from ..kernels._pieces import blocks_of_rows, blocks_of_values
 from ..recorder import launch, recording
 from ..typing import Array
 
@@ -41,8 +41,9 @@ class BatchNormWork(NamedTuple):
     @staticmethod
     def shapes(shape: tuple[int, ...]) -> tuple[tuple[int, int, int], tuple[int, int]]:
         """Of `sums` and `terms` for x of this shape; with more rows `sums` never has fewer blocks."""
-        rows, channels = shape[:2]
-        return (blocks_of_rows(rows, channels) if len(shape) == 2 else 1, 2, channels), (3, channels)
+        rows, channels, pixels = shape[0], shape[1], math.prod(shape[2:])
+        blocks = blocks_of_rows(rows, channels) if len(shape) == 2 else blocks_of_values(rows, pixels)
+        return (blocks, 2, channels), (3, channels)
 
 
 # The names by which errors tell of them.

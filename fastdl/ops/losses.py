@@ -92,5 +92,5 @@ def loss(
 
 
 def loss_work_size(shape: tuple[int, ...]) -> int:
-    """How many numbers of scratch `loss` takes for outputs of this shape."""
-    return int(chunks_of_rows(shape[0], math.prod(shape[1:])))
+    """How many numbers of scratch `loss` takes for outputs of this shape: one a chunk, and one for the weights."""
+    return int(chunks_of_rows(shape[0], math.prod(shape[1:]))) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import backend, checks
+from ..kernels._pieces import slices_of_depth
 from ..recorder import launch
 from ..typing import Array
 
@@ -140,6 +141,7 @@ def matmul_backward_weights(
     kernel: str = "blas",
     out: Array | None = None,
     out_bias: Array | None = None,
+    work: Array | None = None,
 ) -> tuple[Array, Array | None]:
     """Gradients of weights and bias: dw = x' dy, db = the sum of dy's rows.
 
@@ -155,6 +157,8 @@ def matmul_backward_weights(
     kernel : {"blas", "loops"}
     out : (k, m), optional
     out_bias : (m,), optional
+    work : (matmul_work_size(x, m),), optional
+        Scratch, of x's dtype.
 
     Returns
     -------
@@ -177,10 +181,23 @@ def matmul_backward_weights(
     run = _product(op, "backward_weights", kernel)
     dw = checks.output(op, "out", out, (s["k"], s["m"]), x.dtype)
     db = checks.output(op, "out_bias", out_bias, (s["m"],), x.dtype) if bias else checks.NO_WEIGHTS[x.dtype]
-    checks.apart(op, {"out": out, "out_bias": out_bias if bias else None}, {"x": x, "dy": dy})
+    scratch = checks.output(op, "work", work, (matmul_work_size(x, s["m"]),), x.dtype)
+    checks.apart(op, {"out": out, "out_bias": out_bias if bias else None, "work": work}, {"x": x, "dy": dy})
     if dw.size or db.size:
-        launch(op, run, x, dy, bool(accumulate), dw, db, outputs=(dw, db))
+        launch(op, run, x, dy, bool(accumulate), scratch, dw, db, outputs=(scratch, dw, db))
     return dw, db if bias else None
+
+
+def matmul_work_size(x: Array, columns: int, rows: int | None = None) -> int:
+    """How many numbers of scratch `matmul_backward_weights` takes for x (n, k) and dy of so many columns.
+
+    `rows` asks for another n, the most that can come say: with more rows it is never less.
+
+    A GPU cuts many rows in slices, to have enough to do where the weights are few; a CPU needs none.
+    """
+    rows, depth = x.shape[0] if rows is None else rows, x.shape[1]
+    slices = slices_of_depth(rows, depth, columns) if backend.runs_on_cuda(x) else 1
+    return slices * (depth + 1) * columns if slices > 1 else 0
 
 
 def _product(op: str, name: str, kernel: str) -> backend.Kernel:

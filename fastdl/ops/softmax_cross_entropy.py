@@ -24,6 +24,7 @@ def softmax_cross_entropy(
     status: Array | None = None,
     out: Array | None = None,
     losses: Array | None = None,
+    work: Array | None = None,
 ) -> tuple[Array, Array]:
     """Mean cross-entropy of softmax(logits) against labels, and its gradient.
 
@@ -53,6 +54,8 @@ def softmax_cross_entropy(
     out : (n, classes), optional
     losses : (n,), optional
         The loss of every row, weighted.
+    work : (1,) float64, optional
+        Scratch, where rows have weights or labels are smoothed, ignored, or shares.
 
     Returns
     -------
@@ -101,14 +104,16 @@ def softmax_cross_entropy(
     word = checks.status(op, status)
     dlogits = checks.output(op, "out", out, logits.shape, logits.dtype)
     each = checks.output(op, "losses", losses, (n,), logits.dtype)
-    writes = {"out": out, "losses": losses, "total": total, "status": status}
+    plain = not soft and not weighted
+    whole = () if plain else (checks.output(op, "work", work, (1,), np.float64),)
+    writes = {"out": out, "losses": losses, "total": total, "status": status, "work": None if plain else work}
     reads = {"logits": logits, "labels": labels, "scale": scale, "class_weights": class_weights, "weights": weights}
     checks.apart(op, writes, reads)
     if soft:
-        outputs: tuple[Array, ...] = (each, loss, dlogits)
+        outputs: tuple[Array, ...] = (each, *whole, loss, dlogits)
         kernel, more = "forward_soft", [by_class, by_row, float(smoothing)]
     else:
-        outputs, kernel, more = (each, loss, word, dlogits), "forward", []
+        outputs, kernel, more = (each, *whole, loss, word, dlogits), "forward", []
         if weighted:
             skip = ignored is not None
             kernel, more = "forward_weighted", [by_class, by_row, float(smoothing), int(ignored or 0), skip]

@@ -167,7 +167,7 @@ def _product(name, panel, within=None):
 
 def _backward_weights(name, product, within=None):
     @kernel(name=name, threshold=PARALLEL, work=lambda x, dy, *_: x.size * dy.shape[1], within=within)
-    def backward_weights(x, dy, accumulate, dw, db):
+    def backward_weights(x, dy, accumulate, work, dw, db):
         down, across = panels(dw.shape[0], dw.shape[1], dy.shape[0], True)  # 5 % faster
         for part in prange(down * across):
             r0, r1 = cut(dw.shape[0], down, part // across, ALIGN)

@@ -1,7 +1,8 @@
 """y = f(x w + b) and its gradients, in NumPy.
 
-x (n, k), w (k, m), b (m,) or (0,) for none, y (n, m). `accumulate` adds to what an output holds.
-The `_loops` names are the same kernels without BLAS; here they are the same functions.
+x (n, k), w (k, m), b (m,) or (0,) for none, y (n, m). `accumulate` adds to what an output holds;
+`work` is scratch of the CUDA kernels. The `_loops` names are the same kernels without BLAS; here they are the same
+functions.
 """
 
 import numpy as np
@@ -45,7 +46,7 @@ def product(a, a_transposed, b, b_transposed, accumulate, c):
     c[...] = (a.T if a_transposed else a) @ (b.T if b_transposed else b) + (c if accumulate else 0)
 
 
-def backward_weights(x, dy, accumulate, dw, db):
+def backward_weights(x, dy, accumulate, work, dw, db):
     """dw = x' dy, and db = the sum of dy's rows unless db is (0,)."""
     dw[...] = x.T @ dy + (dw if accumulate else 0)
     if db.size:

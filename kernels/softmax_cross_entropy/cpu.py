@@ -132,11 +132,11 @@ def _factor(scale, rows, whole):
 
 @kernel(threshold=THRESHOLD)
 def forward_weighted(
-    logits, labels, class_weights, weights, smoothing, ignored, skip, scale, losses, total, status, dlogits
+    logits, labels, class_weights, weights, smoothing, ignored, skip, scale, losses, whole, total, status, dlogits
 ):
     rows, classes = logits.shape
     t = logits.dtype.type
-    whole = 0.0
+    added = 0.0
     for i in range(rows):
         label = labels[i]
         if skip and label == ignored:
@@ -145,8 +145,9 @@ def forward_weighted(
             status[0] = i + 1
             return
         weight = np.float64(weights[i]) if weights.size else 1.0
-        whole += weight * class_weights[label] if class_weights.size else weight
-    factor = _factor(scale[0], rows, whole)
+        added += weight * class_weights[label] if class_weights.size else weight
+    whole[0] = added
+    factor = _factor(scale[0], rows, added)
     low, high = t(smoothing / classes), t(1 - smoothing)
     for i in prange(rows):
         d = dlogits[i]
@@ -169,13 +170,11 @@ def forward_weighted(
 
 
 @kernel(threshold=THRESHOLD)
-def forward_soft(logits, targets, class_weights, weights, smoothing, scale, losses, total, dlogits):
+def forward_soft(logits, targets, class_weights, weights, smoothing, scale, losses, whole, total, dlogits):
     rows, classes = logits.shape
     t = logits.dtype.type
-    whole = np.float64(rows)
-    if weights.size:
-        whole = _sum_in_order(weights)
-    factor = _factor(scale[0], rows, whole)
+    whole[0] = _sum_in_order(weights) if weights.size else np.float64(rows)
+    factor = _factor(scale[0], rows, whole[0])
     keep, low = t(1 - smoothing), t(smoothing / classes)
     for i in prange(rows):
         d = dlogits[i]

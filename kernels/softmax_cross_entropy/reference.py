@@ -2,8 +2,8 @@
 
 losses (n,) takes every row's loss, dlogits (n, c) the gradient; `total` (1,) float64 grows by the
 scaled sum of losses. `scale` (1,) float64 is 1 / rows of the whole batch; where rows have weights,
-it is taken times n / (the sum of the weights of these n rows). A label outside 0..c-1 puts its row
-number + 1 into `status` (1,) int64, and nothing else is written.
+it is taken times n / (the sum of the weights of these n rows), which `whole` (1,) float64 takes. A label
+outside 0..c-1 puts its row number + 1 into `status` (1,) int64, and nothing else is written.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def forward(logits, labels, scale, losses, total, status, dlogits):
 
 
 def forward_weighted(
-    logits, labels, class_weights, weights, smoothing, ignored, skip, scale, losses, total, status, dlogits
+    logits, labels, class_weights, weights, smoothing, ignored, skip, scale, losses, whole, total, status, dlogits
 ):
     """The same with weights of classes (c,) and of rows (n,), each or (0,) for none, and smoothed labels.
 
@@ -44,20 +44,20 @@ def forward_weighted(
     each = np.where(skipped, 0, weights if weights.size else 1).astype(logits.dtype)
     targets = np.full(logits.shape, smoothing / classes)
     targets[np.arange(rows), of_label] += 1 - smoothing
-    whole = each.astype(np.float64)
-    if class_weights.size:
-        whole = whole * class_weights[of_label]
-    _weighted(logits, targets, class_weights, each, whole.sum(), scale, losses, total, dlogits)
+    by_row = each.astype(np.float64)
+    whole[0] = (by_row * class_weights[of_label] if class_weights.size else by_row).sum()
+    _weighted(logits, targets, class_weights, each, whole[0], scale, losses, total, dlogits)
 
 
-def forward_soft(logits, targets, class_weights, weights, smoothing, scale, losses, total, dlogits):
+def forward_soft(logits, targets, class_weights, weights, smoothing, scale, losses, whole, total, dlogits):
     """The same against shares of classes, targets (n, c): loss_i = -sum_j t_ij log softmax(z_i)_j.
 
     Weights of classes do not count in the sum of weights.
     """
     each = weights if weights.size else np.ones(len(logits), logits.dtype)
     smooth = targets * (1 - smoothing) + smoothing / logits.shape[1]
-    _weighted(logits, smooth, class_weights, each, each.sum(dtype=np.float64), scale, losses, total, dlogits)
+    whole[0] = each.sum(dtype=np.float64)
+    _weighted(logits, smooth, class_weights, each, whole[0], scale, losses, total, dlogits)
 
 
 def _weighted(logits, targets, class_weights, each, whole, scale, losses, total, dlogits):

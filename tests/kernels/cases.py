@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdl import ops
-from fastdl.kernels._pieces import blocks_of_rows, chunks, chunks_of_rows
+from fastdl.kernels._pieces import blocks_of_rows, blocks_of_values, chunks, slices_of_depth
 from fastdl.kernels.activation import reference
 from fastdl.testing import floats, labels, normal, shapes, sizes
 
@@ -125,7 +125,7 @@ def channels(draw, large, images):
 
 def scratch(shape, dtype):
     n, c = shape[:2]
-    blocks = blocks_of_rows(n, c) if len(shape) == 2 else 1
+    blocks = blocks_of_rows(n, c) if len(shape) == 2 else blocks_of_values(n, shape[2])
     return {"sums": empty(blocks, 2, c, dtype=np.float64), "terms": empty(3, c, dtype=dtype)}
 
 
@@ -298,11 +298,13 @@ def matmul_backward_weights(draw, dtype, large):
     n, k, m = product(draw, large, (0, 0, 1))
     x, dy = draw(floats((n, k), dtype, scales=[1.0])), draw(floats((n, m), dtype, scales=[1.0]))
     accumulate = draw(st.booleans())
-    args = {"x": x, "dy": dy, "accumulate": accumulate, "dw": empty(k, m, dtype=dtype)}
+    args = {"x": x, "dy": dy, "accumulate": accumulate}
+    slices = slices_of_depth(n, k, m)
+    args |= {"work": empty(slices * (k + 1) * m * (slices > 1), dtype=dtype), "dw": empty(k, m, dtype=dtype)}
     args["db"] = empty(m if draw(st.booleans()) else 0, dtype=dtype)
     size = np.abs(dy).astype(np.float64)
     scales = {"dw": np.abs(x.T) @ size + 7 * accumulate, "db": (size.sum(0) + 7 * accumulate)[: args["db"].size]}
-    return Case(args, {k: {"kind": "product", "terms": n + 1, "scale": v} for k, v in scales.items()})
+    return Case(args, {k: {"kind": "product", "terms": n + 1, "scale": v} for k, v in scales.items()}, ("work",))
 
 
 # ---------------------------------------------------------------- softmax cross-entropy
@@ -361,7 +363,8 @@ def softmax_cross_entropy_weighted(draw, dtype, large):
     share = scalar(draw, 1.0, 1 / n)
     args = {"logits": logits, "labels": y, "class_weights": by_class, "weights": by_row, "smoothing": smoothing}
     args |= {"ignored": ignored, "skip": skip, "scale": np.array([share]), "losses": empty(n, dtype=dtype)}
-    args |= {"total": np.array([0.5]), "status": np.array([0]), "dlogits": empty(n, c, dtype=dtype)}
+    args |= {"whole": empty(1, dtype=np.float64), "total": np.array([0.5]), "status": np.array([0])}
+    args["dlogits"] = empty(n, c, dtype=dtype)
     of_label = np.where((y >= 0) & (y < c), y, 0)
     targets = np.full((n, c), smoothing / c) + (1 - smoothing) * (np.arange(c) == of_label[:, None])
     each = np.where((y == ignored) & skip, 0, by_row if by_row.size else 1.0)
@@ -369,7 +372,7 @@ def softmax_cross_entropy_weighted(draw, dtype, large):
     factor = 1.0 if bad or not whole else share * n / whole
     bounds = weighted_bounds(logits, targets, by_class, by_row, factor)
     total = 0.5 + factor * bounds["losses"]["scale"].sum()
-    bounds |= {"total": {"scale": total, "precision": dtype}, "status": {"kind": "exact"}}
+    bounds |= {"whole": {}, "total": {"scale": total, "precision": dtype}, "status": {"kind": "exact"}}
     return Case(args, bounds, finite=("class_weights", "weights", "scale"))
 
 
@@ -382,13 +385,13 @@ def softmax_cross_entropy_soft(draw, dtype, large):
     smoothing, share = scalar(draw, 0.0, 0.1), scalar(draw, 1.0, 1 / n)
     args = {"logits": logits, "targets": targets, "class_weights": by_class, "weights": by_row}
     args |= {"smoothing": smoothing, "scale": np.array([share]), "losses": empty(n, dtype=dtype)}
-    args |= {"total": np.array([0.5]), "dlogits": empty(n, c, dtype=dtype)}
+    args |= {"whole": empty(1, dtype=np.float64), "total": np.array([0.5]), "dlogits": empty(n, c, dtype=dtype)}
     whole = by_row.sum(dtype=np.float64) if by_row.size else n
     factor = share * n / whole if whole else 1.0
     smooth = targets * (1 - smoothing) + smoothing / c
     bounds = weighted_bounds(logits, smooth.astype(np.float64), by_class, by_row, factor)
     total = 0.5 + factor * bounds["losses"]["scale"].sum()
-    bounds |= {"total": {"scale": total, "precision": dtype}}
+    bounds |= {"whole": {}, "total": {"scale": total, "precision": dtype}}
     return Case(args, bounds, finite=("class_weights", "weights", "scale"))
 
 
@@ -400,7 +403,7 @@ def loss(draw, dtype, large):
     y, t = draw(floats((n, m), dtype)), draw(floats((n, m), dtype, offsets=[0.0], scales=[1.0]))
     by_row, share = some_weights(draw, dtype, n), scalar(draw, 1.0, 1 / n)
     args = {"y": y, "t": t, "delta": scalar(draw, 1.0, 0.3), "weights": by_row, "scale": np.array([share])}
-    args |= {"sums": empty(chunks_of_rows(n, m), dtype=np.float64), "total": np.array([0.5])}
+    args |= {"sums": empty(ops.loss_work_size((n, m)), dtype=np.float64), "total": np.array([0.5])}
     args["dy"] = empty(n, m, dtype=dtype)
     each = by_row.astype(np.float64) if by_row.size else np.ones(n)
     factor = share * n / max(each.sum(), 1e-300) / m

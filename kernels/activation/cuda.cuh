@@ -1,0 +1,48 @@
+#pragma once
+#include "common.cuh"
+// Activations of one number, and their derivatives as in reference.py: by y where it tells, else by x.
+// Comparisons are such that NaN passes through.
+
+__device__ __forceinline__ real relu_of(real x) { return x <= real(0) ? real(0) : x; }
+
+__device__ __forceinline__ real leaky_relu_of(real x, real slope) { return x < real(0) ? slope * x : x; }
+
+__device__ __forceinline__ real sigmoid_of(real x) {
+    const real e = exp(-fabs(x));  // of a negative number only, so that nothing overflows
+    return (x < real(0) ? e : real(1)) / (real(1) + e);
+}
+
+__device__ __forceinline__ real elu_of(real x, real alpha) {
+    return x <= real(0) ? alpha * expm1(x) : x;
+}
+
+__device__ __forceinline__ real gelu_of(real x) { return x * normcdf(x); }
+
+__device__ __forceinline__ real silu_of(real x) { return x * sigmoid_of(x); }
+
+__device__ __forceinline__ real softplus_of(real x) {
+    return log1p(exp(-fabs(x))) + (x < real(0) ? real(0) : x);
+}
+
+__device__ __forceinline__ real gelu_slope(real x) {
+    return normcdf(x) + x * (exp(real(-0.5) * x * x) * real(0.3989422804014326779));  // 1 / sqrt(2 pi)
+}
+
+__device__ __forceinline__ real silu_slope(real x) {
+    const real s = sigmoid_of(x);
+    return s * (real(1) + x * (real(1) - s));
+}
+
+// The activations that a product can end with, by the numbers that matmul/cuda.py gives them.
+enum { LINEAR, RELU, LEAKY_RELU, SIGMOID, TANH, GELU };
+
+__device__ __forceinline__ real activated(int activation, real x, real slope) {
+    switch (activation) {
+        case RELU: return relu_of(x);
+        case LEAKY_RELU: return leaky_relu_of(x, slope);
+        case SIGMOID: return sigmoid_of(x);
+        case TANH: return tanh(x);
+        case GELU: return gelu_of(x);
+        default: return x;
+    }
+}

@@ -1,0 +1,47 @@
+#pragma once
+#include "common.cuh"
+// What works on rows of classes: a group of lanes takes a short row, a whole block a long one. Which of both is said
+// by SIDE: threads side by side in a row, up to a warp's 32 or a block's BLOCK.
+
+struct Row {
+    i64 number;  // of the row
+    int lane;    // of this thread within its row
+    int side;    // threads of the row
+};
+
+__device__ __forceinline__ Row my_row(int side) {
+    return Row{i64(blockIdx.x) * (BLOCK / side) + threadIdx.x / side, int(threadIdx.x) % side, side};
+}
+
+// The result for the row, in each of its threads; all threads of a block must come here.
+template <class How, class T>
+__device__ __forceinline__ T reduce_row(T v, T nothing, int side, T* shared) {
+    return side > WARP ? reduce_block<How>(v, nothing, shared) : reduce_lanes<How>(v, side);
+}
+
+__device__ __forceinline__ real lowest() { return -real(__int_as_float(0x7f800000)); }  // -infinity
+
+// The largest of a row, and the sum of e^(x - largest), in one pass: where a larger one comes, the sum is scaled down.
+struct Peak {
+    real largest, sum;
+};
+
+__device__ __forceinline__ real share_of(real sum, real largest, real of) {
+    return sum == real(0) ? real(0) : sum * exp(largest - of);  // nothing added up yet: no -inf - -inf
+}
+
+__device__ __forceinline__ Peak peak_of_row(const real* x, i64 columns, bool exists, Row row, real* shared) {
+    Peak found{lowest(), real(0)};
+    for (i64 j = row.lane; exists && j < columns; j += row.side) {
+        const real v = x[j];
+        if (v > found.largest || v != v) {
+            found.sum = share_of(found.sum, found.largest, v) + (real(1) + (v - v));  // NaN where v is infinite
+            found.largest = v;
+        } else {
+            found.sum += exp(v - found.largest);
+        }
+    }
+    const real largest = reduce_row<Max>(found.largest, lowest(), row.side, shared);
+    const real sum = reduce_row<Sum>(share_of(found.sum, found.largest, largest), real(0), row.side, shared);
+    return Peak{largest, sum};
+}

@@ -1,0 +1,235 @@
+"""CUDA kernels on a CPU: compiled by g++, launched on NumPy arrays in the place of a GPU."""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from fastdl import backend
+from fastdl.kernels import _cuda
+
+HERE = Path(__file__).resolve().parent
+COMPILER = shutil.which("g++")
+ORDERS = {"forward": 0, "reverse": 1, "random": 2}
+DEBUG = ["-O1", "-g", "-fno-omit-frame-pointer"]
+FLAGS = ["-std=c++20", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-w"]
+# Of kernels; the runtime is never instrumented, but told of the sanitizer.
+SANITIZERS = {
+    "": (["-O1"], []),
+    "address": (
+        [*DEBUG, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+        + ["-fsanitize-sections=emulated_shared"],
+        ["-DADDRESS"],
+    ),
+    "thread": ([*DEBUG, "-fsanitize=thread"], ["-DTHREAD"]),
+}
+SANITIZER = os.environ.get("EMULATOR_SANITIZER", "")
+DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;")
+
+
+class EmulatorError(RuntimeError):
+    """What a GPU would answer with garbage, a hang or a fault."""
+
+
+class _Config(ctypes.Structure):
+    _fields_ = (
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared_bytes", ctypes.c_uint64),
+        ("seed", ctypes.c_uint64),
+        ("order", ctypes.c_int),
+        ("flush", ctypes.c_int),
+        ("error", ctypes.c_char_p),
+        ("error_room", ctypes.c_uint64),
+    )
+
+
+# ---------------------------------------------------------------- compiling
+
+
+def _compiler(arguments):
+    if COMPILER is None:
+        raise EmulatorError("the emulator needs g++; install it")
+    done = subprocess.run([COMPILER, *FLAGS, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        raise EmulatorError(f"g++ refuses the kernels:\n{done.stderr[:6000]}")
+
+
+def _cached(name, text, suffix, make):
+    """A file made by `make(path)` from this text, kept among the temporary ones under a hash of it."""
+    folder = Path(os.environ.get("EMULATOR_CACHE", Path(tempfile.gettempdir()) / f"fastdl-emulator-{os.getuid()}"))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}{suffix}"
+    if not path.exists():
+        fresh = path.with_suffix(f".{os.getpid()}{suffix}")
+        make(fresh)
+        fresh.replace(path)
+    return path
+
+
+@functools.cache
+def _runtime(sanitizer):
+    sources = [HERE / "runtime.cpp", HERE / "cuda.h"]
+    text = "".join(path.read_text() for path in sources) + sanitizer
+    flags = ["-O2", "-g", "-c", *SANITIZERS[sanitizer][1]]
+    return _cached("runtime", text, ".o", lambda out: _compiler([*flags, "-o", out, sources[0]]))
+
+
+def build(name, source, kernels, sanitizer=SANITIZER):
+    """Compile a source text.
+
+    Parameters
+    ----------
+    name : str
+    source : str
+        CUDA C++ without a host's part, its headers inlined.
+    kernels : sequence of str
+        Names of its `extern "C"` kernels.
+    sanitizer : {"", "address", "thread"}
+
+    Returns
+    -------
+    Module
+    """
+    body = DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)emulated::dynamic_shared;", source)
+    # An unnamed namespace makes shared arrays of inline functions internal, so that AddressSanitizer guards them too.
+    text = f'#include "{HERE / "cuda.h"}"\nnamespace {{\n{body}\n}}\n#line 1 "launches"\n'
+    for number, kernel in enumerate(kernels):
+        text += (
+            f'extern "C" int launch_{number}(emulated::Config* c, void** a, const int* s, int n) '
+            f"{{ return emulated::launch(&{kernel}, c, a, s, n); }}\n"
+            f'extern "C" void signature_{number}(char* out, size_t room) '
+            f"{{ emulated::signature(&{kernel}, out, room); }}\n"
+        )
+
+    def compile_to(out):
+        cpp = out.with_suffix(".cpp")
+        cpp.write_text(text)
+        _compiler([*SANITIZERS[sanitizer][0], "-shared", "-o", out, cpp, _runtime(sanitizer)])
+
+    seed = text + sanitizer + (HERE / "cuda.h").read_text() + (HERE / "runtime.cpp").read_text()
+    path = _cached(f"{name}{sanitizer and '-'}{sanitizer}", seed, ".so", compile_to)
+    return Module(name, ctypes.CDLL(str(path)), kernels)
+
+
+class Module:
+    """Compiled kernels, by name."""
+
+    def __init__(self, name, library, kernels):
+        self._kernels = {
+            kernel: Kernel(f"{name}.{kernel}", getattr(library, f"launch_{n}"), getattr(library, f"signature_{n}"))
+            for n, kernel in enumerate(kernels)
+        }
+
+    def __call__(self, kernel):
+        return self._kernels[kernel]
+
+
+# ---------------------------------------------------------------- launching
+
+_libc = ctypes.CDLL(None)
+_libc.malloc.restype = ctypes.c_void_p
+_libc.malloc.argtypes = [ctypes.c_size_t]
+_libc.free.argtypes = [ctypes.c_void_p]
+
+
+class Schedule:
+    """The order in which threads and blocks run from now on, and whether subnormal numbers become 0."""
+
+    order = "forward"
+    seed = 0
+    flush = True
+
+
+class _Memory:
+    """Exact copies of arrays, of not a byte more, so that AddressSanitizer sees every step beyond."""
+
+    def __init__(self, arrays):
+        self._copies = []
+        for array in sorted(arrays, key=lambda array: -array.nbytes):  # views after what they are views of
+            if not array.flags.c_contiguous:
+                raise EmulatorError("an array is not contiguous")
+            if self._find(array) is None:
+                where = array.ctypes.data
+                # A view that begins off a 16-byte boundary does so here as well.
+                copy = _libc.malloc(array.nbytes + where % 16 or 1) + where % 16
+                ctypes.memmove(copy, where, array.nbytes)
+                self._copies.append((copy, where, array))
+
+    def _find(self, array):
+        where = array.ctypes.data
+        for copy, begin, owner in self._copies:
+            if begin <= where and where + array.nbytes <= begin + owner.nbytes:
+                return copy + where - begin
+        return None
+
+    def address(self, array):
+        return self._find(array)
+
+    def give_back(self):
+        for copy, where, array in self._copies:
+            if array.flags.writeable:
+                ctypes.memmove(where, copy, array.nbytes)
+            _libc.free(copy - where % 16)
+
+
+class Kernel:
+    """One kernel, called as CuPy calls its own."""
+
+    def __init__(self, name, launch, signature):
+        self.name = name
+        self._launch, self._signature = launch, signature
+
+    @property
+    def signature(self):
+        """The C++ types of its parameters."""
+        text = ctypes.create_string_buffer(1000)
+        self._signature(text, ctypes.c_size_t(1000))
+        return text.value.decode()
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        memory = _Memory([value for value in args if isinstance(value, np.ndarray)])
+        values = [
+            np.uint64(memory.address(value)).tobytes() if isinstance(value, np.ndarray) else value.tobytes()
+            for value in args
+        ]
+        count = len(values)
+        held = [ctypes.create_string_buffer(value, len(value)) for value in values]
+        error = ctypes.create_string_buffer(2000)
+        dims = [ctypes.c_uint * 3, (*grid, 1, 1)[:3]], [ctypes.c_uint * 3, (*block, 1, 1)[:3]]
+        schedule = (shared_mem, Schedule.seed, ORDERS[Schedule.order], int(Schedule.flush))
+        config = _Config(*(make(*map(int, dim)) for make, dim in dims), *schedule, ctypes.addressof(error), 2000)
+        pointers = (ctypes.c_void_p * max(count, 1))(*map(ctypes.addressof, held))
+        sizes = (ctypes.c_int * max(count, 1))(*map(len, values))
+        failed = self._launch(ctypes.byref(config), pointers, sizes, count)
+        memory.give_back()
+        if failed:
+            raise EmulatorError(f"{self.name}: {error.value.decode()}")
+
+
+@functools.cache
+def load(source, variant):
+    """What stands in for `fastdl.kernels._cuda.load`."""
+    name = "_".join([source.op, *(value for _, value in variant)])
+    return build(name, source.text(dict(variant)), list(source.manifest))
+
+
+@contextlib.contextmanager
+def cuda(order="forward", seed=0, flush=True):
+    """Within it NumPy arrays run on CUDA kernels, and these on the emulator."""
+    kept = _cuda.load, Schedule.order, Schedule.seed, Schedule.flush
+    _cuda.load, Schedule.order, Schedule.seed, Schedule.flush = load, order, seed, flush
+    token = backend._override.set("cuda")
+    try:
+        yield
+    finally:
+        backend._override.reset(token)
+        _cuda.load, Schedule.order, Schedule.seed, Schedule.flush = kept

@@ -1,0 +1,84 @@
+"""CUDA kernels on the emulator: the same results as the reference, in whatever order threads run."""
+
+import importlib
+import inspect
+
+import emulator
+import numpy as np
+import pytest
+from cases import CASES
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from fastdl.kernels import _cuda
+from fastdl.testing import Guarded, assert_agree, assert_same_bits
+
+OPS = sorted(CASES)
+KERNELS = [(op, name) for op in OPS for name in CASES[op]]
+every_kernel = pytest.mark.parametrize("op, name", KERNELS, ids=[".".join(k) for k in KERNELS])
+
+
+def module(op, file="cuda"):
+    return importlib.import_module(f"fastdl.kernels.{op}.{file}")
+
+
+def run(function, args, case):
+    """Call on guarded copies of the arguments. The outputs; inputs must be as before, and memory beside all intact."""
+    guarded = {name: Guarded.of(v) for name, v in args.items() if isinstance(v, np.ndarray)}
+    with np.errstate(all="ignore"):
+        function(*(guarded[name].array if name in guarded else v for name, v in args.items()))
+    for name, guard in guarded.items():
+        assert guard.intact(), f"memory beside {name} was written"
+        if name not in case.bounds and name not in case.scratch:
+            assert_same_bits(guard.array, args[name], name=f"input {name}")
+    return {name: guarded[name].array for name in case.bounds}
+
+
+def wide(args):
+    return {
+        name: v.astype(np.float64) if isinstance(v, np.ndarray) and v.dtype == np.float32 else v
+        for name, v in args.items()
+    }
+
+
+def check(case, actual, expected):
+    bad_label = "status" in expected and expected["status"][0]
+    for output, bound in case.bounds.items():
+        if output == "total" and bad_label:
+            assert np.isnan(actual["total"]).all()  # nobody waits for a GPU to raise
+        elif not (output == "whole" and bad_label):
+            assert_agree(actual[output], expected[output], **bound, name=output, flushed=True)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_parameters_are_those_of_the_reference(op):
+    for name in CASES[op]:
+        ours = getattr(module(op), name)
+        assert isinstance(ours, _cuda.Launcher)
+        assert [*inspect.signature(ours.function).parameters] == [
+            *inspect.signature(getattr(module(op, "reference"), name)).parameters
+        ]
+
+
+@every_kernel
+@pytest.mark.parametrize("large", [False, True], ids=["ragged", "pieces"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernel_and_reference_compute_the_same(op, name, dtype, large):
+    function, reference = getattr(module(op), name), getattr(module(op, "reference"), name)
+    orders = [("forward", 0), ("reverse", 0), *(("random", seed) for seed in (1, 2, 3))]
+
+    @settings(max_examples=1 if large else 5, phases=[Phase.generate])
+    @given(st.data())
+    def agrees(data):
+        case = CASES[op][name](data.draw, dtype, large)
+        expected = run(reference, wide(case.args), case)
+        found = []
+        for order, seed in orders if dtype == np.float32 and not large else orders[:1]:
+            with emulator.cuda(order, seed, flush=dtype == np.float32):
+                found.append(run(function, case.args, case))
+        check(case, found[0], expected)
+        for other in found[1:]:
+            for output, array in found[0].items():
+                assert_same_bits(other[output], array, name=output)
+
+    agrees()
