@@ -163,10 +163,13 @@ class Source:
         """Decorate a function that yields launches: it then makes them."""
         return Launcher(self, function)
 
-    def text(self, variant: Mapping[str, str]) -> str:
-        """The source as the compiler sees it: definitions, then the file with its headers inlined."""
+    def text(self, variant: Mapping[str, str], only: str | None = None) -> str:
+        """The source as the compiler sees it: definitions, then the file with its headers inlined.
+
+        With `only`, all other kernels are left out, so that nobody waits for their compilation.
+        """
         definitions = "".join(f"#define {name} {value}\n" for name, value in sorted(variant.items()))
-        return definitions + inlined(self.path, set())
+        return definitions + (_alone(_inlined(self.path, set()), only) if only else _inlined(self.path, set()))
 
     def call(self, launch: Launch) -> Call | None:
         """A launch made ready; None for one of no blocks."""
@@ -190,8 +193,8 @@ class Source:
             _typed(name, parameter, value, variant)
             for parameter, value in zip(parameters, launch.arguments, strict=True)
         )
-        module = load(self, tuple(sorted(variant.items())))
-        return Call(name, module(launch.kernel), grid, block, typed)
+        function = load(self, tuple(sorted(variant.items())), launch.kernel)
+        return Call(name, function, grid, block, typed)
 
 
 def _typed(kernel: str, parameter: Parameter, value: Any, variant: Mapping[str, str]) -> Any:
@@ -234,7 +237,7 @@ class Launcher:
         return launch
 
 
-def inlined(path: Path, seen: set[Path]) -> str:
+def _inlined(path: Path, seen: set[Path]) -> str:
     """A source with every header that it names in quotes put in its place, once.
 
     CuPy's cache of compiled kernels does not look into headers: it would run old code after an edit.
@@ -245,7 +248,7 @@ def inlined(path: Path, seen: set[Path]) -> str:
         if named := re.match(r'#include "(.+)"', line):
             header = HERE / named[1]
             if header not in seen:
-                found += [inlined(header, seen), f'#line {number + 1} "{path.relative_to(HERE)}"']
+                found += [_inlined(header, seen), f'#line {number + 1} "{path.relative_to(HERE)}"']
             else:
                 found.append("")
         elif line != "#pragma once":
@@ -255,12 +258,29 @@ def inlined(path: Path, seen: set[Path]) -> str:
     return "\n".join(found) + "\n"
 
 
+# A kernel, as sources are written: from a line that begins with extern "C" to one that is a brace, or a line in
+# which a macro in capitals stamps it.
+_KERNEL = re.compile(
+    r'^(?:extern "C" __global__ void __launch_bounds__\([^)]*\)\s+(\w+)\(.*?^}\n|[A-Z_]+\((\w+), .*?\n)',
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def _alone(text: str, kernel: str) -> str:
+    """A source without all kernels but one."""
+
+    def keep(found: re.Match[str]) -> str:
+        return found[0] if kernel in found.groups() else "\n" * found[0].count("\n")
+
+    return _KERNEL.sub(keep, text)
+
+
 OPTIONS = ("--std=c++17",)
 
 
 @functools.cache
-def load(source: Source, variant: tuple[tuple[str, str], ...]) -> Callable[[str], Callable[..., None]]:
-    """The compiled kernels of a source, by name."""
+def load(source: Source, variant: tuple[tuple[str, str], ...], kernel: str) -> Callable[..., None]:
+    """A compiled kernel, as CuPy launches it."""
     cupy = importlib.import_module("cupy")
-    module = cupy.RawModule(code=source.text(dict(variant)), options=OPTIONS)
-    return functools.cache(module.get_function)
+    code = source.text(dict(variant), only=kernel)
+    return cupy.RawModule(code=code, options=OPTIONS).get_function(kernel)  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@
 
 #define BACKWARD(name, value)                                                                                      \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                                            \
-        name##_backward(const real* dy, const real* saved, real constant, real* dx, i64 n) {                       \
+        name(const real* dy, const real* saved, real constant, real* dx, i64 n) {                       \
         map({dy, saved}, dx, n, [=](const real(&v)[2]) {                                                           \
             const real dy = v[0], s = v[1];                                                                        \
             return value;                                                                                          \
@@ -28,12 +28,12 @@ FORWARD(silu, silu_of(x))
 FORWARD(softplus, softplus_of(x))
 
 // By y:
-BACKWARD(relu, s <= real(0) ? real(0) : dy)
-BACKWARD(leaky_relu, s <= real(0) ? dy * constant : dy)
-BACKWARD(sigmoid, dy * (s * (real(1) - s)))
-BACKWARD(tanh, dy * (real(1) - s * s))
-BACKWARD(elu, dy * (s > real(0) ? real(1) : s + constant))
+BACKWARD(relu_backward, s <= real(0) ? real(0) : dy)
+BACKWARD(leaky_relu_backward, s <= real(0) ? dy * constant : dy)
+BACKWARD(sigmoid_backward, dy * (s * (real(1) - s)))
+BACKWARD(tanh_backward, dy * (real(1) - s * s))
+BACKWARD(elu_backward, dy * (s > real(0) ? real(1) : s + constant))
 // By x:
-BACKWARD(gelu, dy * gelu_slope(s))
-BACKWARD(silu, dy * silu_slope(s))
-BACKWARD(softplus, dy * sigmoid_of(s))
+BACKWARD(gelu_backward, dy * gelu_slope(s))
+BACKWARD(silu_backward, dy * silu_slope(s))
+BACKWARD(softplus_backward, dy * sigmoid_of(s))

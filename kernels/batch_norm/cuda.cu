@@ -89,6 +89,8 @@ struct Pair {
     double dy, dyd;  // sums of dy, and of dy (x - mean)
 };
 
+constexpr int GROUP_OF_PAIRS = 4;  // of which a thread reads two numbers each, or three
+
 __device__ __forceinline__ Pair added(Pair a, Pair b) { return Pair{a.dy + b.dy, a.dyd + b.dyd}; }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
@@ -98,10 +100,10 @@ column_gradients(const real* dy, const real* y, const real* x, const real* mean,
     const Columns at(rows, columns, parts);
     const real mu = at.column < columns ? mean[at.column] : real(0);
     Pair found{0, 0};
-    for (i64 i = at.begin + threadIdx.y; i < at.end; i += GROUP * blockDim.y) {
-        real d[GROUP], v[GROUP];
+    for (i64 i = at.begin + threadIdx.y; i < at.end; i += GROUP_OF_PAIRS * blockDim.y) {
+        real d[GROUP_OF_PAIRS], v[GROUP_OF_PAIRS];
 #pragma unroll
-        for (int k = 0; k < GROUP; ++k) {
+        for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
             const i64 row = i + k * blockDim.y, place = row * columns + at.column;
             const bool exists = row < at.end;
             d[k] = exists ? dy[place] : real(0);
@@ -110,7 +112,7 @@ column_gradients(const real* dy, const real* y, const real* x, const real* mean,
         }
         real sum = 0, product = 0;
 #pragma unroll
-        for (int k = 0; k < GROUP; ++k) {
+        for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
             sum += d[k];
             product += d[k] * v[k];
         }
@@ -195,10 +197,10 @@ image_gradients(const real* dy, const real* y, const real* x, const real* mean, 
     const i64 whole = BLOCK / pixels, more = BLOCK % pixels;
     const real mu = mean[at.channel];
     Pair found{0, 0};
-    for (i64 i = at.begin + threadIdx.x; i < at.end; i += GROUP * BLOCK) {
-        real d[GROUP], v[GROUP];
+    for (i64 i = at.begin + threadIdx.x; i < at.end; i += GROUP_OF_PAIRS * BLOCK) {
+        real d[GROUP_OF_PAIRS], v[GROUP_OF_PAIRS];
 #pragma unroll
-        for (int k = 0; k < GROUP; ++k) {
+        for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
             const bool exists = i + k * BLOCK < at.end;
             const i64 place = at.next(whole, more);
             d[k] = exists ? dy[place] : real(0);
@@ -207,7 +209,7 @@ image_gradients(const real* dy, const real* y, const real* x, const real* mean, 
         }
         real sum = 0, product = 0;
 #pragma unroll
-        for (int k = 0; k < GROUP; ++k) {
+        for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
             sum += d[k];
             product += d[k] * v[k];
         }

@@ -85,16 +85,16 @@ __device__ __forceinline__ void loss(const real* y, const real* t, real delta, c
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-#define LOSS(name)                                                                                                 \
+#define LOSS(name, of)                                                                                                 \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                                            \
         name(const real* y, const real* t, real delta, const real* weights, i64 rows, i64 columns, i64 step,       \
              const double* scale, const double* whole, double* sums, real* dy) {                                   \
         loss(y, t, delta, weights, rows, columns, step, scale, whole, sums, dy,                                    \
-             [](real y, real t, real delta) { return name##_of(y, t, delta); });                                   \
+             [](real y, real t, real delta) { return of(y, t, delta); });                                          \
     }
 
-LOSS(mse)
-LOSS(l1)
-LOSS(huber)
-LOSS(hinge)
-LOSS(bce)
+LOSS(mse, mse_of)
+LOSS(l1, l1_of)
+LOSS(huber, huber_of)
+LOSS(hinge, hinge_of)
+LOSS(bce, bce_of)

@@ -9,55 +9,56 @@ constexpr int DEPTH = 8;
 constexpr int LOADS = TILE * DEPTH / BLOCK;  // elements of a, and of b, that a thread loads a time
 constexpr int ROW = TILE + WIDTH;  // of shared memory: so much longer that the stores of a warp spread over the banks
 
-// Which elements of a factor's slices a thread loads. A factor is seen as (across, depth): across is the rows of a, or
-// the columns of b. `along` says that neighbours in memory lie along the depth, which keeps the reads of a warp together.
+// Which elements of a factor's slices a thread loads. A factor is seen as (across, depth): across are the rows of a, or
+// the columns of b. `along` says that neighbours in memory lie along the depth; so do a warp's reads then.
 struct Reader {
     const real* from;
-    i64 next;  // from one slice to the next
-    i64 step;  // from one load to the next
-    int across, depth;  // of the first load, in the tile
-    int across_step, depth_step;
-    i64 left;  // of the factor across, from this thread's first load on
-    bool along;
+    i64 step, next;  // in memory, from one load to the next, and from one slice
+    int depth, depth_step;  // of the loads
+    int place, place_step;  // of the loads in shared memory
+    int inside;  // a bit a load: whether it is within the factor across
 
-    __device__ __forceinline__ Reader(const real* factor, bool along, i64 size, i64 whole_depth, i64 first, i64 begin)
-        : along(along) {
+    __device__ __forceinline__ Reader(const real* factor, bool along, i64 size, i64 whole_depth, i64 first, i64 begin) {
         const int t = threadIdx.x;
-        across = along ? t / DEPTH : t % TILE;
+        const int across = along ? t / DEPTH : t % TILE, across_step = along ? BLOCK / DEPTH : 0;
         depth = along ? t % DEPTH : t / TILE;
-        across_step = along ? BLOCK / DEPTH : 0;
         depth_step = along ? 0 : BLOCK / TILE;
-        left = size - first - across;
+        place = depth * ROW + across;
+        place_step = depth_step * ROW + across_step;
         const i64 a = first + across, d = begin + depth;
         from = factor + (along ? a * whole_depth + d : d * size + a);
         step = along ? across_step * whole_depth : depth_step * size;
         next = along ? DEPTH : DEPTH * size;
+        inside = 0;
+#pragma unroll
+        for (int k = 0; k < LOADS; ++k) inside |= int(a + k * across_step < size) << k;
     }
 
-    // This thread's part of the slice at hand, zeros beyond the edges, of which `deep` is how far the depth goes.
-    __device__ __forceinline__ void read(real (&value)[LOADS], i64 deep) {
+    // This thread's part of the slice at hand, which goes `deep`; zeros beyond the edges.
+    __device__ __forceinline__ void read(real (&value)[LOADS], int deep) {
 #pragma unroll
         for (int k = 0; k < LOADS; ++k) {
-            const bool exists = k * across_step < left && depth + k * depth_step < deep;
+            const bool exists = (inside >> k & 1) && depth + k * depth_step < deep;
             value[k] = exists ? from[k * step] : real(0);
         }
         from += next;
     }
 
-    __device__ __forceinline__ void write(const real (&value)[LOADS], real (&to)[DEPTH][ROW]) const {
+    __device__ __forceinline__ void write(const real (&value)[LOADS], real* to) const {
 #pragma unroll
-        for (int k = 0; k < LOADS; ++k) to[depth + k * depth_step][across + k * across_step] = value[k];
+        for (int k = 0; k < LOADS; ++k) to[place + k * place_step] = value[k];
     }
 };
 
 // A thread's rows, and columns, of a tile lie in packs, the first of all threads side by side, then the second: so a
 // warp's reads of shared memory touch no bank twice.
-__device__ __forceinline__ int within(int place, int k) { return (k / WIDTH * SIDE + place) * WIDTH + k % WIDTH; }
+// How far a thread's number k is from its first:
+__device__ __forceinline__ constexpr int apart(int k) { return k / WIDTH * SIDE * WIDTH + k % WIDTH; }
 
 __device__ __forceinline__ void take(real (&value)[EACH], const real* from, int place) {
 #pragma unroll
     for (int k = 0; k < EACH; k += WIDTH) {
-        const Pack pack = *reinterpret_cast<const Pack*>(from + within(place, k));
+        const Pack pack = *reinterpret_cast<const Pack*>(from + place * WIDTH + apart(k));
 #pragma unroll
         for (int e = 0; e < WIDTH; ++e) value[k + e] = pack.at[e];
     }
@@ -66,11 +67,11 @@ __device__ __forceinline__ void take(real (&value)[EACH], const real* from, int 
 // a is (n, k), or (k, n) if turned; b is (k, m), or (m, k) if turned. Slice s of the depth is [s * deep, (s + 1) * deep).
 // With one slice c takes the result; else `partial` takes each slice's, (slices, n * m), and where db is wanted, behind
 // those the sums of b's columns, (slices, m).
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, 2)
 product(const real* a, int turned_a, const real* b, int turned_b, const real* bias, int activation, real slope,
         int accumulate, i64 n, i64 k, i64 m, i64 deep, int slices, real* c, real* db, real* partial) {
-    __shared__ __align__(16) real shared_a[2][DEPTH][ROW];
-    __shared__ __align__(16) real shared_b[2][DEPTH][ROW];
+    __shared__ __align__(16) real shared_a[2][DEPTH * ROW];
+    __shared__ __align__(16) real shared_b[2][DEPTH * ROW];
     const i64 tiles = (m + TILE - 1) / TILE;
     const i64 slice = blockIdx.x % slices, tile = blockIdx.x / slices;
     const i64 first_row = tile / tiles * TILE, first_column = tile % tiles * TILE;
@@ -84,8 +85,8 @@ product(const real* a, int turned_a, const real* b, int turned_b, const real* bi
 #pragma unroll
         for (int j = 0; j < EACH; ++j) held[i][j] = 0;
 
-    from_a.read(next_a, end - begin);
-    from_b.read(next_b, end - begin);
+    from_a.read(next_a, int(end - begin < DEPTH ? end - begin : DEPTH));
+    from_b.read(next_b, int(end - begin < DEPTH ? end - begin : DEPTH));
     from_a.write(next_a, shared_a[0]);
     from_b.write(next_b, shared_b[0]);
     __syncthreads();
@@ -93,14 +94,14 @@ product(const real* a, int turned_a, const real* b, int turned_b, const real* bi
     for (i64 at = begin; at < end; at += DEPTH) {
         const bool more = at + DEPTH < end;
         if (more) {
-            from_a.read(next_a, end - at - DEPTH);
-            from_b.read(next_b, end - at - DEPTH);
+            from_a.read(next_a, int(end - at - DEPTH < DEPTH ? end - at - DEPTH : DEPTH));
+            from_b.read(next_b, int(end - at - DEPTH < DEPTH ? end - at - DEPTH : DEPTH));
         }
-#pragma unroll
+#pragma unroll 4
         for (int d = 0; d < DEPTH; ++d) {
             real of_a[EACH], of_b[EACH];
-            take(of_a, shared_a[now][d], row);
-            take(of_b, shared_b[now][d], column);
+            take(of_a, shared_a[now] + d * ROW, row);
+            take(of_b, shared_b[now] + d * ROW, column);
 #pragma unroll
             for (int i = 0; i < EACH; ++i)
 #pragma unroll
@@ -108,7 +109,7 @@ product(const real* a, int turned_a, const real* b, int turned_b, const real* bi
         }
         if (sums)
 #pragma unroll
-            for (int d = 0; d < DEPTH; ++d) sum += shared_b[now][d][threadIdx.x];
+            for (int d = 0; d < DEPTH; ++d) sum += shared_b[now][d * ROW + threadIdx.x];
         if (more) {  // into the other half, which all threads have done with since the last barrier
             from_a.write(next_a, shared_a[1 - now]);
             from_b.write(next_b, shared_b[1 - now]);
@@ -117,21 +118,37 @@ product(const real* a, int turned_a, const real* b, int turned_b, const real* bi
         }
     }
 
-    real* to = slices == 1 ? c : partial + slice * (n * m);
+    // From here on places are counted from this thread's own in the tile.
+    const int own_row = row * WIDTH, own_column = column * WIDTH;
+    real* to = (slices == 1 ? c : partial + slice * (n * m)) + (first_row + own_row) * m + first_column + own_column;
+    const real* added = bias && slices == 1 ? bias + first_column + own_column : nullptr;
+    const int rows = int(min(n - first_row - own_row, i64(TILE))), columns = int(min(m - first_column - own_column, i64(TILE)));
+    real bias_of[EACH];
+#pragma unroll
+    for (int j = 0; j < EACH; ++j) bias_of[j] = added && apart(j) < columns ? added[apart(j)] : real(0);
 #pragma unroll
     for (int i = 0; i < EACH; ++i) {
-        const i64 y = first_row + within(row, i);
+        if (apart(i) >= rows) continue;
+        real* line = to + apart(i) * m;
 #pragma unroll
         for (int j = 0; j < EACH; ++j) {
-            const i64 x = first_column + within(column, j);
-            if (y >= n || x >= m) continue;
-            real value = held[i][j];
-            if (slices == 1) {
-                if (bias) value += bias[x];
-                value = activated(activation, value, slope);
-                if (accumulate) value += to[y * m + x];
-            }
-            to[y * m + x] = value;
+            held[i][j] += bias_of[j];
+            if (activation == RELU) held[i][j] = relu_of(held[i][j]);
+        }
+        if (accumulate)
+#pragma unroll
+            for (int j = 0; j < EACH; ++j)
+                if (apart(j) < columns) held[i][j] += line[apart(j)];
+#pragma unroll
+        for (int j = 0; j < EACH; ++j)
+            if (apart(j) < columns) line[apart(j)] = held[i][j];
+    }
+    // The other activations are long: once in the code, in a loop, not once for each number held.
+    if (activation > RELU) {
+#pragma unroll 1
+        for (int e = 0; e < EACH * EACH; ++e) {
+            const int y = apart(e / EACH), x = apart(e % EACH);
+            if (y < rows && x < columns) to[y * m + x] = activated(activation, to[y * m + x], slope);
         }
     }
     const i64 x = first_column + threadIdx.x;

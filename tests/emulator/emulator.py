@@ -100,6 +100,7 @@ def build(name, source, kernels, sanitizer=SANITIZER):
     Module
     """
     body = DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)emulated::dynamic_shared;", source)
+    body = body.replace('extern "C" __global__', "__global__")  # such names would be one in all namespaces
     # An unnamed namespace makes shared arrays of inline functions internal, so that AddressSanitizer guards them too.
     text = f'#include "{HERE / "cuda.h"}"\nnamespace {{\n{body}\n}}\n#line 1 "launches"\n'
     for number, kernel in enumerate(kernels):
@@ -216,10 +217,19 @@ class Kernel:
 
 
 @functools.cache
-def load(source, variant):
+def library(source):
+    """All variants of a source in one library, since starting the compiler takes longest."""
+    text, kernels = "", []
+    for number, variant in enumerate(source.variants):
+        text += f"namespace variant_{number} {{\n{source.text(variant)}}}\n"
+        text += "".join(f"#undef {name}\n" for name in variant)
+        kernels += [f"variant_{number}::{kernel}" for kernel in source.manifest]
+    return build(source.op, text, kernels)
+
+
+def load(source, variant, kernel):
     """What stands in for `fastdl.kernels._cuda.load`."""
-    name = "_".join([source.op, *(value for _, value in variant)])
-    return build(name, source.text(dict(variant)), list(source.manifest))
+    return library(source)(f"variant_{source.variants.index(dict(variant))}::{kernel}")
 
 
 @contextlib.contextmanager
