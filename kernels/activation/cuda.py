@@ -7,9 +7,9 @@ CALLED = {"tanh": "tanh_"}  # in the source: C has a function of that name
 
 source = Source(
     "activation",
-    {CALLED.get(name, name): Kernel("const real* x, real constant, real* y, i64 n", 64) for name in NAMES}
+    {CALLED.get(name, name): Kernel("const real* x, real constant, real* y, i64 n", 72) for name in NAMES}
     | {
-        f"{name}_backward": Kernel("const real* dy, const real* saved, real constant, real* dx, i64 n", 64)
+        f"{name}_backward": Kernel("const real* dy, const real* saved, real constant, real* dx, i64 n", 80)
         for name in NAMES
     },
 )

@@ -9,29 +9,29 @@ GRADIENTS = "const real* dy, const real* y, const real* x, const real* mean"
 source = Source(
     "batch_norm",
     {
-        "column_moments": Kernel("const real* x, i64 rows, i64 columns, i64 parts, double* sums", 64),
-        "image_moments": Kernel(f"const real* x, i64 images, {SUMS}", 80),
-        "column_gradients": Kernel(f"{GRADIENTS}, i64 rows, i64 columns, i64 parts, double* sums", 96),
-        "image_gradients": Kernel(f"{GRADIENTS}, i64 images, {SUMS}", 96),
+        "column_moments": Kernel("const real* x, i64 rows, i64 columns, i64 parts, double* sums", 80),
+        "image_moments": Kernel(f"const real* x, i64 images, {SUMS}", 64),
+        "column_gradients": Kernel(f"{GRADIENTS}, i64 rows, i64 columns, i64 parts, double* sums", 64),
+        "image_gradients": Kernel(f"{GRADIENTS}, i64 images, {SUMS}", 64),
         "finish_moments": Kernel(
             f"{MERGED}, const real* gamma, const real* beta, double eps, i64 correction, real* mean, real* var, "
             "real* inv_std, real* terms",
-            64,
+            56,
         ),
         "predict_terms": Kernel(
             "const real* gamma, const real* beta, double eps, const real* mean, const real* var, i64 channels, "
             "real* terms",
-            48,
+            32,
         ),
         "finish_gradients": Kernel(
             f"{MERGED}, const real* gamma, const real* inv_std, int accumulate, real* dgamma, real* dbeta, real* terms",
-            64,
+            40,
         ),
         "normalise": Kernel(
-            "const real* x, const real* terms, i64 n, i64 channels, i64 pixels, int relu, real* y", 64
+            "const real* x, const real* terms, i64 n, i64 channels, i64 pixels, int relu, real* y", 40
         ),
-        "input_gradient": Kernel(f"{GRADIENTS}, const real* terms, i64 n, i64 channels, i64 pixels, real* dx", 80),
-        "running": Kernel("const real* batch, real share, const i64* status, real* averages, i64 n", 64),
+        "input_gradient": Kernel(f"{GRADIENTS}, const real* terms, i64 n, i64 channels, i64 pixels, real* dx", 56),
+        "running": Kernel("const real* batch, real share, const i64* status, real* averages, i64 n", 48),
     },
 )
 

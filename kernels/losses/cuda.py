@@ -9,18 +9,18 @@ SHAPE = "const real* weights, i64 rows, i64 columns"
 source = Source(
     "losses",
     {
-        "add_weights": Kernel("const real* weights, i64 rows, double* whole", 40),
+        "add_weights": Kernel("const real* weights, i64 rows, double* whole", 48),
         "finish": Kernel(
             "const double* sums, i64 parts, const double* scale, i64 rows, i64 columns, const real* weights, "
             "const double* whole, double* total",
-            40,
+            48,
         ),
     }
     | {
         name: Kernel(
             f"const real* y, const real* t, real delta, {SHAPE}, i64 step, const double* scale, const double* whole, "
             "double* sums, real* dy",
-            72,
+            56,
         )
         for name in NAMES
     },

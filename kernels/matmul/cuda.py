@@ -16,7 +16,7 @@ source = Source(
             128,
         ),
         "add_slices": Kernel(
-            "const real* partial, int slices, int accumulate, i64 size, i64 more, real* c, real* db", 40
+            "const real* partial, int slices, int accumulate, i64 size, i64 more, real* c, real* db", 64
         ),
     },
     [{"real": "float", "TILE": "64"}, {"real": "float", "TILE": "128"}, {"real": "double", "TILE": "64"}],

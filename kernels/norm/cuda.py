@@ -6,9 +6,9 @@ from .._pieces import CHUNK, chunks
 source = Source(
     "norm",
     {
-        "add_squares": Kernel("const real* x, i64 n, i64 chunk, double* sums", 48),
+        "add_squares": Kernel("const real* x, i64 n, i64 chunk, double* sums", 32),
         "finish": Kernel(
-            "const real* x, i64 n, i64 chunks, double limit, const double* sums, double* norm, double* factor", 64
+            "const real* x, i64 n, i64 chunks, double limit, const double* sums, double* norm, double* factor", 32
         ),
     },
 )

@@ -31,15 +31,21 @@ __device__ __forceinline__ real share_of(real sum, real largest, real of) {
 }
 
 __device__ __forceinline__ Peak peak_of_row(const real* x, i64 columns, bool exists, Row row, real* shared) {
+    constexpr int GROUP = sizeof(real) == 4 ? 8 : 1;  // elements that are on their way at once; more doubles spill
     Peak found{lowest(), real(0)};
-    for (i64 j = row.lane; exists && j < columns; j += row.side) {
-        const real v = x[j];
-        if (v > found.largest || v != v) {
-            found.sum = share_of(found.sum, found.largest, v) + (real(1) + (v - v));  // NaN where v is infinite
-            found.largest = v;
-        } else {
-            found.sum += exp(v - found.largest);
+#pragma unroll 1
+    for (i64 j = row.lane; exists && j < columns; j += GROUP * row.side) {
+        real v[GROUP], largest = found.largest;
+#pragma unroll
+        for (int k = 0; k < GROUP; ++k) {
+            v[k] = j + k * row.side < columns ? x[j + k * row.side] : lowest();
+            largest = Max::of(largest, v[k]);
         }
+        if (largest == lowest()) continue;  // e^(-inf) is 0 beside any number that may follow
+        found.sum = share_of(found.sum, found.largest, largest);
+        found.largest = largest;
+#pragma unroll
+        for (int k = 0; k < GROUP; ++k) found.sum += exp(v[k] - largest);
     }
     const real largest = reduce_row<Max>(found.largest, lowest(), row.side, shared);
     const real sum = reduce_row<Sum>(share_of(found.sum, found.largest, largest), real(0), row.side, shared);

@@ -80,8 +80,9 @@ __device__ __forceinline__ void against(const real* logits, i64 columns, Row row
     const Peak peak = peak_of_row(x, columns, exists, row, shared);
     real whole = 0, dot = 0;
     for (i64 j = row.lane; exists && j < columns; j += row.side) {
-        whole += t(j);
-        dot += t(j) * (x[j] - peak.largest);
+        const real target = t(j);
+        whole += target;
+        dot += target * (x[j] - peak.largest);
     }
     whole = reduce_row<Sum>(whole, real(0), row.side, shared);
     dot = reduce_row<Sum>(dot, real(0), row.side, shared);

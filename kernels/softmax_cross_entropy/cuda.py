@@ -12,26 +12,26 @@ OUTPUTS = "real* losses, real* dlogits"
 source = Source(
     "softmax_cross_entropy",
     {
-        "check": Kernel("const i64* labels, i64 rows, i64 columns, i64 ignored, int skip, i64* status", 32),
+        "check": Kernel("const i64* labels, i64 rows, i64 columns, i64 ignored, int skip, i64* status", 24),
         "add_weights": Kernel(
-            f"const i64* labels, {WEIGHTS}, i64 rows, i64 ignored, int skip, const i64* status, double* whole", 40
+            f"const i64* labels, {WEIGHTS}, i64 rows, i64 ignored, int skip, const i64* status, double* whole", 64
         ),
         "finish": Kernel(
             "const real* losses, i64 rows, const double* scale, const double* whole, const i64* status, double* total",
-            40,
+            48,
         ),
         "forward": Kernel(
-            f"const real* logits, const i64* labels, {SHAPE}, const double* scale, const i64* status, {OUTPUTS}", 56
+            f"const real* logits, const i64* labels, {SHAPE}, const double* scale, const i64* status, {OUTPUTS}", 64
         ),
         "forward_weighted": Kernel(
             f"const real* logits, const i64* labels, {WEIGHTS}, double smoothing, i64 ignored, int skip, {SHAPE}, "
             f"const double* scale, const double* whole, const i64* status, {OUTPUTS}",
-            72,
+            56,
         ),
         "forward_soft": Kernel(
             f"const real* logits, const real* targets, {WEIGHTS}, double smoothing, {SHAPE}, const double* scale, "
             f"const double* whole, {OUTPUTS}",
-            72,
+            48,
         ),
     },
 )

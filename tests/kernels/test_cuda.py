@@ -66,18 +66,20 @@ def test_parameters_are_those_of_the_reference(op):
 def test_kernel_and_reference_compute_the_same(op, name, dtype, large):
     function, reference = getattr(module(op), name), getattr(module(op, "reference"), name)
     orders = [("forward", 0), ("reverse", 0), *(("random", seed) for seed in (1, 2, 3))]
+    if large:  # where several blocks have work, and all threads of a block one row
+        orders = orders[1:4:2]
     if emulator.SANITIZER:  # which looks at the lines that run, not at results
         orders = [("random", 1)]
-        if dtype == np.float64 or (large and emulator.SANITIZER == "thread" and op != "matmul"):
-            pytest.skip("the same lines run in float32, on few elements")
+        if dtype == np.float64:
+            pytest.skip("the same lines run in float32")
 
-    @settings(max_examples=1 if large else 3 if emulator.SANITIZER else 5, phases=[Phase.generate])
+    @settings(max_examples=3 if emulator.SANITIZER else 5, phases=[Phase.generate])
     @given(st.data())
     def agrees(data):
         case = CASES[op][name](data.draw, dtype, large)
         expected = run(reference, wide(case.args), case)
         found = []
-        for order, seed in orders if dtype == np.float32 and not large else orders[:1]:
+        for order, seed in orders if dtype == np.float32 else orders[:1]:
             with emulator.cuda(order, seed, flush=dtype == np.float32):
                 found.append(run(function, case.args, case))
         check(case, found[0], expected)
