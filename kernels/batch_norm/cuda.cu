@@ -236,7 +236,8 @@ finish_moments(const double* sums, i64 parts, i64 values, i64 channels, const re
         const double count = double(edge(values, part + 1, parts) - edge(values, part, parts));
         found = merged(found, Moments{count, of[0], of[channels]});
     }
-    const double squares = found.squares < 0 ? 0 : found.squares;
+    const double nothing = found.mean - found.mean;  // NaN where the mean is infinite: no deviation from it exists
+    const double squares = (found.squares < 0 ? 0 : found.squares) + nothing;
     const double inverse = 1 / sqrt(squares / double(values) + eps);
     const real rounded = real(found.mean);
     mean[j] = rounded;

@@ -88,3 +88,27 @@ def test_kernel_and_reference_compute_the_same(op, name, dtype, large):
                 assert_same_bits(other[output], array, name=output)
 
     agrees()
+
+
+@every_kernel
+@pytest.mark.skipif(bool(emulator.SANITIZER), reason="no other lines run than above")
+def test_nan_and_infinity_go_where_the_reference_lets_them(op, name):
+    function, reference = getattr(module(op), name), getattr(module(op, "reference"), name)
+
+    @settings(max_examples=3, phases=[Phase.generate])
+    @given(st.data())
+    def agrees(data):
+        case = CASES[op][name](data.draw, np.float32, False)
+        for read, array in case.args.items():
+            if not isinstance(array, np.ndarray) or array.dtype != np.float32 or read in case.scratch + case.finite:
+                continue
+            for value in (np.nan, np.inf, -np.inf):
+                for place in np.linspace(0, array.size - 1, 3).astype(int) if array.size else ():
+                    spoilt = array.copy()
+                    spoilt.flat[place] = value
+                    other = case._replace(args=case.args | {read: spoilt})
+                    with emulator.cuda():
+                        found = run(function, other.args, other)
+                    check(other, found, run(reference, wide(other.args), other))
+
+    agrees()
