@@ -16,11 +16,13 @@ __all__ = [
     "Trainer",
     "__version__",
     "arena",
+    "asarray",
     "backend",
     "bench",
     "callbacks",
     "checkpoint",
     "data",
+    "devices",
     "initializers",
     "losses",
     "metrics",
@@ -32,7 +34,7 @@ __all__ = [
     "testing",
 ]
 
-_HOMES = {"TrainStep": "step", "Trainer": "trainer", "History": "history"}
+_HOMES = {"TrainStep": "step", "Trainer": "trainer", "History": "history", "asarray": "devices"}
 
 if TYPE_CHECKING:
     from . import (
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         callbacks,
         checkpoint,
         data,
+        devices,
         initializers,
         losses,
         metrics,
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
         schedules,
         testing,
     )
+    from .devices import asarray
     from .history import History
     from .step import TrainStep
     from .trainer import Trainer

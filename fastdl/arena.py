@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from . import devices
 from .typing import Array
 
 ALIGN = 256  # bytes: a multiple of every cache line, and of what a GPU reads in one access
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """A zeroed array whose first element stands on a 256-byte boundary."""
+def aligned(shape: tuple[int, ...], dtype: Any, device: str = "cpu") -> Array:
+    """A zeroed array on a device, whose first element stands on a 256-byte boundary."""
+    if device == "cuda":
+        return devices.zeros(shape, dtype, device)
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     raw = np.zeros(size + ALIGN, np.uint8)
@@ -73,9 +76,9 @@ class Layout:
             self.ends.append(self.size)
         self.ends.pop()  # of those in no group
 
-    def buffer(self) -> Array:
+    def buffer(self, device: str = "cpu") -> Array:
         """A new flat buffer of zeros."""
-        return aligned((self.size,), self.dtype)
+        return aligned((self.size,), self.dtype, device)
 
     def views(self, flat: Array) -> dict[str, Array]:
         """The named arrays, as views into a buffer of this layout."""

@@ -38,12 +38,19 @@ def numba_missing() -> str | None:
 def cuda_missing() -> str | None:
     """Why CUDA kernels cannot run; None where they can."""
     if importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed"
+        return "CuPy is not installed (pip install 'fastdl-kernels[cuda13]' brings it)"
     try:  # in milliseconds, where importing CuPy would take a second
         ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
         return "no NVIDIA driver: libcuda cannot be loaded"
-    return "this version of fastdl has no CUDA kernels yet"
+    try:
+        cupy = importlib.import_module("cupy")
+        if cupy.cuda.runtime.getDeviceCount() == 0:
+            return "there is no CUDA device"
+        _ = cupy.cuda.Device(0).compute_capability, cupy.cuda.nvrtc.getVersion()
+    except Exception as error:  # whatever is wrong with an installation, the CPU can be used
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def device(name: str) -> str:
@@ -108,17 +115,41 @@ def _warn_of_fallback() -> None:
     )
 
 
+CUDA_ARRAYS: set[type] = set()
+"""Types of arrays that live on a GPU, as soon as one has been seen."""
+
+
+def on_cuda(array: Any) -> bool:
+    """Whether an array lives on a GPU: CuPy's do."""
+    kind = type(array)
+    if kind is np.ndarray:
+        return False
+    if kind not in CUDA_ARRAYS and kind.__module__.partition(".")[0] == "cupy" and kind.__name__ == "ndarray":
+        CUDA_ARRAYS.add(kind)
+    return kind in CUDA_ARRAYS
+
+
+def of(array: Any) -> str:
+    """What an op on this array runs on: "cuda", or what is active for NumPy arrays."""
+    return "cuda" if CUDA_ARRAYS and on_cuda(array) else active()
+
+
+def library_of(array: Any) -> Any:
+    """The module that makes arrays like this one: NumPy or CuPy."""
+    return importlib.import_module("cupy") if on_cuda(array) else np
+
+
+def address(array: Any) -> int:
+    """Where an array's memory begins."""
+    return int(array.data.ptr if on_cuda(array) else array.ctypes.data)
+
+
 _FILES = {"numba": "cpu", "numpy": "reference", "cuda": "cuda"}
 
 
-def runs_on_cuda(array: Any) -> bool:
-    """Whether an op on this array runs CUDA kernels."""
-    return active() == "cuda"
-
-
-def kernel(op: str, function: str) -> Kernel:
-    """The kernel `function` of `op` for NumPy arrays, on what is active."""
-    return _kernel(op, function, active())
+def kernel(op: str, function: str, array: Any) -> Kernel:
+    """The kernel `function` of `op` for arrays like this one."""
+    return _kernel(op, function, of(array))
 
 
 @functools.cache
@@ -129,8 +160,8 @@ def _kernel(op: str, function: str, on: str) -> Kernel:
 
 
 def is_array(value: Any) -> bool:
-    """Whether a kernel can take `value`: a plain NumPy array, or one mapped from a file."""
-    return type(value) in (np.ndarray, np.memmap)
+    """Whether a kernel can take `value`: a plain NumPy array, one mapped from a file, or CuPy's."""
+    return type(value) in (np.ndarray, np.memmap) or on_cuda(value)
 
 
 @functools.cache
@@ -140,14 +171,18 @@ def _blas() -> Any:
 
 def one_blas_thread() -> contextlib.AbstractContextManager[None]:
     """While within it, the BLAS that Numba kernels call has one thread, since they bring their own."""
-    if active() == "numpy":
+    if active() != "numba":
         return contextlib.nullcontext()
     held: contextlib.AbstractContextManager[None] = _blas().one_thread
     return held
 
 
-def describe() -> str:
-    """What arrays run on here, in a line for people."""
+def describe(device: str = "cpu") -> str:
+    """What arrays of a device run on here, in a line for people."""
+    if device == "cuda":
+        cupy = importlib.import_module("cupy")
+        found = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        return f"cuda, {found['name'].decode()}, CuPy {cupy.__version__}"
     if active() == "numpy":
         return "cpu, NumPy reference kernels (install numba for speed)"
     threads = importlib.import_module("fastdl.kernels._numba").threads

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from . import backend, devices
 from .recorder import Sealed, recording, unseal
 from .typing import Array
 
@@ -29,13 +30,7 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: in
     """
     kind = type(value)
     if kind is not np.ndarray and kind is not Sealed:
-        if kind is np.memmap:
-            value = value.view(np.ndarray)
-        else:
-            raise TypeError(
-                f"{op}: {name} must be a numpy.ndarray, got {kind.__module__}.{kind.__qualname__}; "
-                f"pass np.asarray({name})"
-            )
+        value = value.view(np.ndarray) if kind is np.memmap else _other(op, name, value, f"; pass np.asarray({name})")
     found = value.dtype
     if dtype is None:
         if found is not FLOAT32 and found is not FLOAT64 and (found not in FLOATS or not found.isnative):
@@ -52,14 +47,24 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: in
     if size is not None and value.size != size:
         raise ValueError(f"{op}: {name} has {value.size} elements, wanted {size}")
     flags = value.flags
-    if not flags.c_contiguous or not flags.aligned:
+    if not flags.c_contiguous or (kind is np.ndarray and not flags.aligned):
         if recording():
             raise ValueError(
                 f"{op}: {name} is not contiguous, and a recorded step cannot copy it; give the op a contiguous array"
             )
-        value = np.array(value, order="C", copy=True)
+        value = value.copy(order="C")
     result: Array = value
     return result
+
+
+def _other(op: str, name: str, value: Any, remedy: str = "") -> Any:
+    """A GPU's array as it is, one of another library on the same memory; raises for anything else."""
+    if backend.on_cuda(value):
+        return value
+    if devices.is_foreign(value):
+        return devices.asarray(value)
+    kind = type(value)
+    raise TypeError(f"{op}: {name} must be a numpy.ndarray, got {kind.__module__}.{kind.__qualname__}{remedy}")
 
 
 def sizes(op: str, **arguments: tuple[Array | None, str]) -> dict[str, int]:
@@ -78,31 +83,31 @@ def sizes(op: str, **arguments: tuple[Array | None, str]) -> dict[str, int]:
     return found
 
 
-def output(op: str, name: str, out: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-    """`out`, or a new array where it is None, of this shape and dtype; see `apart` as well."""
+def output(op: str, name: str, out: Any, shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
+    """`out`, or a new array where it is None, of this shape, on `like`'s device; see `apart` as well."""
+    dtype = like.dtype if dtype is None else dtype
     if out is None:
         if recording():
             raise ValueError(
                 f"{op}: a recorded step cannot make arrays; pass {name}=frame.rows(...) or frame.array(...)"
             )
-        return np.empty(shape, dtype)
+        return backend.library_of(like).empty(shape, dtype)  # type: ignore[no-any-return]
     return changed(op, name, out, shape, dtype, new=True)
 
 
 def changed(op: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any, new: bool = False) -> Array:
     """`value`, which an op writes in place, of this shape and dtype; `new` if it matters not what it held."""
-    if type(value) is not np.ndarray and type(value) is not Sealed:
-        raise TypeError(
-            f"{op}: {name} must be a numpy.ndarray, got {type(value).__module__}.{type(value).__qualname__}"
-        )
+    kind = type(value)
+    if kind is not np.ndarray and kind is not Sealed:
+        value = _other(op, name, value)
     flags = value.flags
     if value.shape != shape or (value.dtype is not dtype and value.dtype != dtype):
         wrong = f"has shape {value.shape} and dtype {value.dtype}, wanted {shape} and {np.dtype(dtype)}"
-    elif not flags.writeable:
-        wrong = "is read-only"
     elif not flags.c_contiguous:
         wrong = "is not contiguous"
-    elif not flags.aligned:
+    elif kind is np.ndarray and not flags.writeable:
+        wrong = "is read-only"
+    elif kind is np.ndarray and not flags.aligned:
         wrong = "is not aligned"
     else:
         found: Array = value
@@ -118,6 +123,8 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
 
     `out` may be, exactly, the array that is read as `same`: the op can work in place.
     """
+    if backend.CUDA_ARRAYS:
+        _one_device(op, {**reads, **writes})
     arrays = [value for value in writes.values() if value is not None]
     count = len(arrays)
     if not count:
@@ -126,11 +133,30 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
     if _owners_differ(arrays):
         return
     arrays = [unseal(value) for value in arrays]
+    share = _overlap if backend.CUDA_ARRAYS and backend.on_cuda(arrays[0]) else _share_memory
     for at in range(count):
         # Bounds decide, and exactly so, since all are contiguous.
-        if any(map(_share_memory, itertools.repeat(arrays[at]), arrays[at + 1 :])):
+        if any(map(share, itertools.repeat(arrays[at]), arrays[at + 1 :])):
             names = [name for given in (writes, reads) for name, value in given.items() if value is not None]
             _name_overlap(op, names, arrays, at, same)
+
+
+def _one_device(op: str, arguments: dict[str, Array | None]) -> None:
+    """Raise if some arrays live on a GPU and others do not."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    cuda = [name for name, value in given.items() if backend.on_cuda(value)]
+    if cuda and len(cuda) < len(given):
+        host = next(name for name in given if name not in cuda)
+        raise TypeError(
+            f"{op}: {cuda[0]} is a CuPy array and {host} a NumPy array; move one of them, "
+            f"{host} = fastdl.asarray({host}, device='cuda') say"
+        )
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    """Whether two contiguous arrays on a GPU share memory."""
+    first, second = backend.address(a), backend.address(b)
+    return first < second + b.nbytes and second < first + a.nbytes
 
 
 def _owners_differ(arrays: list[Array]) -> bool:
@@ -147,10 +173,10 @@ def _owners_differ(arrays: list[Array]) -> bool:
 def _name_overlap(op: str, names: list[str], arrays: list[Array], at: int, same: str | None) -> None:
     """Raise for what array number `at` shares memory with, unless it is `out` in the place of `same`."""
     for name, array in zip(names[at + 1 :], arrays[at + 1 :], strict=True):
-        if not _share_memory(arrays[at], array):
+        if not _overlap(arrays[at], array):
             continue
-        where = arrays[at].__array_interface__["data"], arrays[at].nbytes
-        if names[at] == "out" and name == same and where == (array.__array_interface__["data"], array.nbytes):
+        where = backend.address(arrays[at]), arrays[at].nbytes
+        if names[at] == "out" and name == same and where == (backend.address(array), array.nbytes):
             continue
         raise ValueError(f"{op}: {names[at]} overlaps {name}; give each memory of its own")
 
@@ -161,11 +187,11 @@ def read_anew(op: str, name: str, given: Array | None, what: str) -> None:
         raise ValueError(f"{op}: a recorded step needs {name}=, the array that {what} in")
 
 
-def status(op: str, value: Array | None) -> Array:
+def status(op: str, value: Array | None, like: Array) -> Array:
     """The word that a bad label sets and that stops what changes parameters; a new one where it is None."""
     if value is None:
         read_anew(op, "status", value, "a bad label is noted")
-        return np.zeros(1, np.int64)
+        return backend.library_of(like).zeros(1, np.int64)  # type: ignore[no-any-return]
     return changed(op, "status", value, (1,), np.int64)
 
 

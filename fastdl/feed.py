@@ -17,7 +17,7 @@ from . import data, random
 from .step import TrainStep
 from .typing import Array
 
-Steps = Iterator[tuple[int, int, float]]
+Steps = Iterator[tuple[int, int, float | None]]
 
 
 class SkippedRowWarning(UserWarning):
@@ -27,8 +27,14 @@ class SkippedRowWarning(UserWarning):
 class Feed(Protocol):
     """What the trainer wants of a feed."""
 
-    def epoch(self, number: int, done: int) -> Steps:
-        """Make the steps of an epoch, but for its first `done` rows."""
+    waits: bool
+    """Whether it waits for every step, whatever it is asked for."""
+
+    def epoch(self, number: int, done: int, wait: bool = True) -> Steps:
+        """Make the steps of an epoch, but for its first `done` rows.
+
+        Without `wait` losses are None, and the step's sum tells them.
+        """
         ...
 
 
@@ -52,6 +58,8 @@ def steps_of_epoch(rows: int, batch_size: int, *, leaves_one_out: bool) -> int:
 class FromMemory:
     """Rows of arrays, gathered inside the step."""
 
+    waits = False
+
     def __init__(self, step: TrainStep, batch_size: int, seed: int, accumulate: int):
         self._step, self._seed, self._accumulate = step, seed, accumulate
         self._batch = min(batch_size, step.rows_bound)
@@ -64,21 +72,21 @@ class FromMemory:
                 stacklevel=4,
             )
 
-    def epoch(self, number: int, done: int) -> Steps:
+    def epoch(self, number: int, done: int, wait: bool = True) -> Steps:
         step = self._step
         step.set_order(random.permutation(step.rows_bound, seed=self._seed, step=number))
         for start in range(done, self._rows, self._batch):
             rows = min(self._batch, self._rows - start)
             if self._accumulate == 1:
-                loss = step.run(start, rows)
+                loss = step.run(start, rows, wait=wait)
             else:
                 for first, part in parts(rows, self._accumulate):
-                    loss = step.run(start + first, part, first_row=first, rows=rows)
+                    loss = step.run(start + first, part, first_row=first, rows=rows, wait=wait)
             yield start + rows, rows, loss
 
 
 class FromBatches:
-    """Batches that are handed over one by one.
+    """Batches that are handed over one by one, each of which is waited for.
 
     Parameters
     ----------
@@ -87,6 +95,8 @@ class FromBatches:
     prepare : function of a batch
         Checks it, and returns the step that has room for its rows.
     """
+
+    waits = True
 
     def __init__(
         self,
@@ -97,7 +107,7 @@ class FromBatches:
         self._batches, self._prepare, self._accumulate = batches, prepare, accumulate
         self._warned = False
 
-    def epoch(self, number: int, done: int) -> Steps:
+    def epoch(self, number: int, done: int, wait: bool = True) -> Steps:
         seen = 0
         for batch in self._batches(number):
             if not (isinstance(batch, (tuple, list)) and len(batch) == 2):

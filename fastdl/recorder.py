@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+
+from . import backend
 
 
 class Entry(NamedTuple):
@@ -112,8 +115,8 @@ def launch(
         kernel(*args)
 
 
-class Sealed(np.ndarray):
-    """An array of a recorded step: its shape can be read, its values cannot.
+class _Closed:
+    """What a sealed array refuses: its shape can be read, its values cannot.
 
     NumPy code between ops, or a branch on a value, would be lost from the tape; so it fails, at its
     own line.
@@ -127,27 +130,66 @@ class Sealed(np.ndarray):
 
     __array_ufunc__ = __array_function__ = __float__ = __int__ = __bool__ = __iter__ = __setitem__ = _closed
     __contains__ = __index__ = __complex__ = __copy__ = __deepcopy__ = _closed
-    item = tolist = tobytes = fill = copy = astype = dot = sort = argsort = _closed
+    item = tolist = tobytes = fill = copy = astype = dot = sort = argsort = get = set = _closed
     sum = prod = mean = std = var = max = min = any = all = argmax = argmin = _closed
     cumsum = cumprod = clip = round = take = put = repeat = nonzero = flatten = _closed
 
     def __getitem__(self, key: Any) -> Any:
-        view = super().__getitem__(key)
-        if not isinstance(view, Sealed) or not np.may_share_memory(view.view(np.ndarray), self.view(np.ndarray)):
+        view = super().__getitem__(key)  # type: ignore[misc]
+        if not isinstance(view, _Closed) or not self._holds(view):
             self._closed()
         return view
 
+    def _holds(self, view: Any) -> bool:
+        """Whether a view is one, and no copy."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
-        return f"<array of a recorded step, shape {self.shape}, {self.dtype}>"
+        return f"<array of a recorded step, shape {self.shape}, {self.dtype}>"  # type: ignore[attr-defined]
 
     __str__ = __repr__
 
 
+class Sealed(_Closed, np.ndarray):
+    """A NumPy array of a recorded step."""
+
+    def _holds(self, view: Any) -> bool:
+        return view.size == 0 or np.may_share_memory(view.view(np.ndarray), self.view(np.ndarray))
+
+
+@functools.cache
+def _sealed_on_cuda(kind: Any) -> Any:
+    """The same for CuPy's arrays."""
+
+    class SealedOnCuda(_Closed, kind):  # type: ignore[misc]
+        """A CuPy array of a recorded step."""
+
+        plain = kind
+
+        def _holds(self, view: Any) -> bool:
+            return view.size == 0 or view.data.mem is self.data.mem
+
+    for name in ("add", "sub", "mul", "truediv", "pow", "neg", "eq", "ne", "lt", "le", "gt", "ge", "matmul", "abs"):
+        for operator in (f"__{name}__", f"__r{name}__", f"__i{name}__"):
+            setattr(SealedOnCuda, operator, _Closed._closed)  # CuPy's own do not ask __array_ufunc__
+    SealedOnCuda.__hash__ = None  # type: ignore[assignment]
+    backend.CUDA_ARRAYS.add(SealedOnCuda)
+    return SealedOnCuda
+
+
 def seal(array: Any) -> Any:
     """The array as a recorded step may see it: sealed while recording, itself otherwise."""
-    return array.view(Sealed) if recording() else array
+    if not recording():
+        return array
+    if backend.on_cuda(array):
+        return array if isinstance(array, _Closed) else array.view(type=_sealed_on_cuda(type(array)))  # type: ignore[arg-type]
+    return array.view(Sealed)
 
 
 def unseal(value: Any) -> Any:
     """The plain array behind a sealed one; anything else as it is."""
-    return value.view(np.ndarray) if type(value) is Sealed else value
+    if type(value) is Sealed:
+        return value.view(np.ndarray)
+    if isinstance(value, _Closed):
+        return value.view(type=value.plain)  # type: ignore[attr-defined]
+    return value

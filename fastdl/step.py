@@ -9,18 +9,20 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import backend, checks, ops
+from . import backend, checks, devices, ops
 from .arena import aligned
 from .data import Rows
+from .kernels.control.cuda import LOSS, STATUS, SUM, WORDS
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
-from .nn.frame import FLOATS_AT, Frame
+from .nn.frame import Frame
 from .optim import Optimizer
 from .recorder import Tape, record, seal
 from .typing import Array
 
 AVERAGES_DECAY = 0.9
 _INTEGERS = struct.Struct("5q")
+_LAST = struct.Struct("dq")
 
 
 def check_rows(
@@ -138,6 +140,7 @@ class TrainStep:
         self.drawn = 0  # steps by which random numbers are told apart
         self._record = record
         self._next = 0, 0  # of a batch that comes in parts: the next part's first row, and the rows of all
+        self._unsummed = 0  # rows of the last batch, if its loss has not been added to the sum on the GPU
         self._tapes: dict[tuple[Any, ...], Tape] = {}
         self._data: Array | None = None
         self._targets: Array | None = None
@@ -145,10 +148,11 @@ class TrainStep:
         self.workspace: Workspace | None = None
         self.moments: list[Array] = []
         if weights is not None:
-            if weights.model is not model or weights.dtype != self.dtype:
+            if weights.model is not model or weights.dtype != self.dtype or weights.device != self.device:
                 raise ValueError(
-                    f"TrainStep: the weights given are {weights.dtype} and of {weights.model!r}, wanted {self.dtype} "
-                    f"and the very model that is trained, {model!r}"
+                    f"TrainStep: the weights given are {weights.dtype}, on {weights.device!r}, and of "
+                    f"{weights.model!r}, wanted {self.dtype}, {self.device!r} and the very model that is trained, "
+                    f"{model!r}"
                 )
             self._build(weights)
 
@@ -158,7 +162,7 @@ class TrainStep:
             raise ValueError(f"TrainStep: there is nothing to train in this model: {what}")
         self._target_shape, self._target_dtype = self._loss.target(weights.output_shape)
         self.workspace = Workspace(weights, self.batch_size)
-        self.moments = [weights.layout.buffer() for _ in range(self._optimizer.moments)]
+        self.moments = [weights.layout.buffer(self.device) for _ in range(self._optimizer.moments)]
 
     @property
     def optimizer(self) -> Optimizer:
@@ -206,9 +210,10 @@ class TrainStep:
         workspace = self._check(x, target)
         n = len(x)
         workspace.begin(n, first=first_row == 0)
-        self._input_rows(workspace)[0][...] = x
-        self._input_rows(workspace)[1][...] = target
-        return self._make(workspace, n, 0, first_row, n if rows is None else rows, bound=False)
+        for array, given in zip(self._input_rows(workspace), (x, target), strict=True):
+            devices.write(array, given)
+        self._make(workspace, n, 0, first_row, n if rows is None else rows, bound=False)
+        return self.loss
 
     def bind(self, x: Array, target: Array) -> None:
         """Take a data set whose rows `run` then gathers inside the step.
@@ -217,11 +222,17 @@ class TrainStep:
         `order` is 0, 1, 2, ... until `set_order` changes it.
         """
         self._check(x, target)
-        self._data = np.require(x, self.dtype, ["C", "A"])
-        self._targets = np.require(target, self._target_dtype or self.dtype, ["C", "A"])
-        self._order = aligned((x.shape[0],), np.int64)
-        self._order[...] = np.arange(x.shape[0])
+        self._data = self._taken(x, self.dtype)
+        self._targets = self._taken(target, self._target_dtype or self.dtype)
+        self._order = aligned((x.shape[0],), np.int64, self.device)
+        devices.write(self._order, np.arange(x.shape[0]))
         self._tapes.clear()  # they may hold the arrays of another data set
+
+    def _taken(self, rows: Array, dtype: Any) -> Array:
+        """Rows of a data set as the step reads them."""
+        if backend.on_cuda(rows):
+            return devices.asarray(rows.astype(dtype, order="C", copy=False), self.device)
+        return devices.asarray(np.require(rows, dtype, ["C", "A"]), self.device)
 
     @property
     def rows_bound(self) -> int:
@@ -232,37 +243,70 @@ class TrainStep:
         """The order in which `run` takes the rows: as many numbers of rows as the data set has, in integers."""
         if self._order is None or self._data is None:
             raise RuntimeError("TrainStep.set_order: no data set is bound; call bind(x, target) first")
-        order = np.asarray(order)
+        order = np.asarray(devices.read(order))
         wanted = f"wanted {len(self._order)} integers from 0 to {len(self._data) - 1}"
         if order.shape != self._order.shape or order.dtype.kind not in "iu":
             raise ValueError(f"TrainStep.set_order: {wanted}, got shape {order.shape} and dtype {order.dtype}")
         if order.min() < 0 or order.max() >= len(self._data):
             raise ValueError(f"TrainStep.set_order: {wanted}, got {order.min()} to {order.max()}")
-        self._order[...] = order  # in place: tapes hold its address
+        devices.write(self._order, order)  # in place: tapes hold its address
 
-    def run(self, start: int, n: int, *, first_row: int = 0, rows: int | None = None) -> float:
+    def run(
+        self, start: int, n: int, *, first_row: int = 0, rows: int | None = None, wait: bool = True
+    ) -> float | None:
         """Make a step on rows order[start : start + n] of the bound data set; return their mean loss.
 
         `first_row` and `rows` tell of a batch in parts, as in a call on rows that are handed over.
+        Without `wait` a GPU is only told to make the step, and None is returned: `loss` and `sum` then
+        wait for it, and raise if a label was bad.
         """
         if self._order is None or self.workspace is None:
             raise RuntimeError("TrainStep.run: no data set is bound; call bind(x, target) first")
         if start < 0 or n < 1 or start + n > len(self._order):
             raise IndexError(f"TrainStep.run: rows {start} to {start + n} of {len(self._order)} were asked for")
-        return self._make(self.workspace, n, start, first_row, n if rows is None else rows, bound=True)
+        self._make(self.workspace, n, start, first_row, n if rows is None else rows, bound=True)
+        return self.loss if wait else None
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of the last batch, or of its parts so far. On a GPU this waits for it."""
+        assert self.workspace is not None
+        if self.device == "cpu":
+            return float(self.workspace.control.loss[0])
+        return float(self._read(self.workspace)[LOSS])
+
+    @property
+    def sum(self) -> float:
+        """On a GPU, where nobody waits for every step: rows times loss, added up over all batches since it was set."""
+        assert self.workspace is not None
+        words = self._read(self.workspace)
+        return float(words[SUM] + (self._unsummed * words[LOSS] if self._unsummed else 0.0))
+
+    @sum.setter
+    def sum(self, value: float) -> None:
+        assert self.workspace is not None
+        devices.write(self.workspace.control.sum, value)
+        self._unsummed = 0
+
+    def _read(self, workspace: Workspace) -> Array:
+        """The words of the control, from the GPU, as float64; raises if a label was bad."""
+        words = devices.read(workspace.control.words)
+        if words[STATUS]:
+            self._raise_bad_label(workspace, int(words[STATUS]) - 1)
+        return words.view(np.float64)
 
     def _check(self, x: Array, target: Array) -> Workspace:
         """Raise for rows that do not fit the model or each other; make the weights if there are none."""
         row = self.workspace.weights.input_shape if self.workspace else None
         check_rows(self._model, self._loss, x, target, row=row)
         if self.workspace is None:
-            self._build(Weights(self._model, x.shape[1:], dtype=self.dtype, seed=self.seed))
+            self._build(Weights(self._model, x.shape[1:], dtype=self.dtype, seed=self.seed, device=self.device))
         assert self.workspace is not None
         return self.workspace
 
     # ------------------------------------------------------------ one step
 
-    def _make(self, workspace: Workspace, n: int, start: int, first_row: int, total: int, bound: bool) -> float:
+    def _make(self, workspace: Workspace, n: int, start: int, first_row: int, total: int, bound: bool) -> None:
         if first_row < 0 or first_row + n > total:
             raise ValueError(f"TrainStep: rows {first_row} to {first_row + n} of a batch of {total} were given")
         if first_row and (first_row, total) != self._next:
@@ -284,26 +328,37 @@ class TrainStep:
                 before = self._state(workspace)
                 try:
                     self._body(workspace, n, first, last, bound)
-                    if self._record and not workspace.control.status[0]:
+                    if self._record and not devices.read(workspace.control.status)[0]:
                         self._tapes[key] = self._recorded(workspace, n, first, last, bound, before)
                 except BaseException:
                     self._restore(workspace, before)
                     raise
-        if workspace.control.status[0]:
-            self._raise_bad_label(workspace, start, bound)
-        if not last:
+        if self.device == "cpu" and workspace.control.status[0]:
+            row = int(workspace.control.status[0]) - 1
+            label = self._input_rows(workspace)[1][row]
+            if bound and self._order is not None:
+                row = int(self._order[start + row])
+            self._raise_bad_label(workspace, row, label)
+        if last:
+            self._unsummed = total
+        else:
             self._next = first_row + n, total
         self.count += last
         self.drawn += last
-        return float(workspace.control.loss[0])
 
     def _tick(self, workspace: Workspace, start: int, first_row: int, total: int) -> None:
         """Write what this step needs to know, computed in float64, into the one small array."""
-        raw, seed = workspace.control.bytes, self.seed
-        loss = workspace.control.loss[0] if first_row else 0.0
-        _INTEGERS.pack_into(raw, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, self.drawn + 1, first_row, start)
+        control, seed = workspace.control, self.seed
+        loss = control.loss[0] if first_row and self.device == "cpu" else 0.0
+        _INTEGERS.pack_into(
+            control.bytes, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, self.drawn + 1, first_row, start
+        )
         scalars = self._optimizer.scalars(self.count + 1)
-        struct.pack_into(f"{2 + len(scalars)}d", raw, FLOATS_AT, loss, 1 / total, *scalars)
+        struct.pack_into(f"{2 + len(scalars)}d", control.bytes, 8 * LOSS, loss, 1 / total, *scalars)
+        if self.device == "cuda":
+            _LAST.pack_into(control.bytes, 8 * WORDS, self._unsummed, first_row > 0)
+            self._unsummed = 0
+            control.publish()
 
     def _input_rows(self, workspace: Workspace) -> tuple[Array, Array]:
         """The batch's rows and targets in this workspace."""
@@ -346,23 +401,23 @@ class TrainStep:
         norm, factor = (frame.array(name, 1, dtype=np.float64) for name in ("norm", "factor"))
         return ops.global_norm(grads, limit=limit, work=work, out=norm, factor=factor)[1]
 
-    def _raise_bad_label(self, workspace: Workspace, start: int, bound: bool) -> NoReturn:
-        row = int(workspace.control.status[0]) - 1
-        workspace.control.status[0] = 0
-        label = self._input_rows(workspace)[1][row]
-        if bound and self._order is not None:
-            row = int(self._order[start + row])
-        raise ValueError(
-            f"TrainStep: the label of row {row} is {label}, wanted 0 to {workspace.weights.output_shape[0] - 1}; "
-            "this step changed no parameter"
-        )
+    def _raise_bad_label(self, workspace: Workspace, row: int, label: Any = None) -> NoReturn:
+        """Raise for a row's label; on a GPU, which may be steps ahead, for a row of one of its batches."""
+        devices.write(workspace.control.status, 0)
+        self._unsummed = 0
+        wanted = f"wanted 0 to {workspace.weights.output_shape[0] - 1}"
+        if label is None:
+            raise ValueError(
+                f"TrainStep: the label of row {row} of a batch is bad, {wanted}; since that step no parameter changed"
+            )
+        raise ValueError(f"TrainStep: the label of row {row} is {label}, {wanted}; this step changed no parameter")
 
     # ------------------------------------------------------------ recording
 
     def _changing(self, workspace: Workspace) -> list[Array]:
         """All that a step changes, its own buffers aside."""
         weights, grads = workspace.weights, workspace.grads_flat[: workspace.weights.trained]
-        of_batch = [grads, workspace.batch_flat, workspace.control.raw]
+        of_batch = [grads, workspace.batch_flat, workspace.control.words]
         return [weights.flat, weights.averages_flat, *self.moments, *of_batch]
 
     def _state(self, workspace: Workspace) -> list[Array]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backend, checks, data, metrics, ops
+from . import backend, checks, data, devices, metrics, ops
 from .callbacks import Callback, ModelCheckpoint
 from .feed import Feed, FromBatches, FromMemory, SkippedRowWarning, batches_of, parts, read_by_batch, rows_of
 from .history import History
@@ -26,7 +26,7 @@ from .typing import Array
 
 __all__ = ["History", "SkippedRowWarning", "Trainer"]
 
-PREDICT_ROWS = 256  # at a time: their activations stay in the cache
+PREDICT_ROWS = {"cpu": 256, "cuda": 8192}  # at a time: activations stay in the cache; a GPU has enough to do
 Metric = str | Callable[[Array, Array], float]
 
 
@@ -158,12 +158,15 @@ class Trainer:
         """Make the weights for rows of this shape, as at the start; `fit` and `load` do so by themselves."""
         shape = tuple(input_shape)
         if self._weights is None:
-            self._weights = Weights(self._model, shape, dtype=self.dtype, seed=self.seed, frozen=self._frozen)
+            self._weights = self._new_weights(shape, self._frozen)
         elif self._weights.input_shape != shape:
             raise ValueError(
                 f"Trainer.build: the weights are for rows of shape {self._weights.input_shape}, got {shape}"
             )
         return self._weights
+
+    def _new_weights(self, shape: tuple[int, ...], frozen: tuple[str, ...]) -> Weights:
+        return Weights(self._model, shape, dtype=self.dtype, seed=self.seed, frozen=frozen, device=self.device)
 
     def freeze(self, *patterns: str) -> None:
         """From now on train all parameters but those whose names match; without patterns, train all.
@@ -186,7 +189,7 @@ class Trainer:
         self._only_between_fits("parameters can be frozen")
         if self._weights is not None:
             old = self._weights
-            new = Weights(self._model, old.input_shape, dtype=self.dtype, seed=self.seed, frozen=patterns)
+            new = self._new_weights(old.input_shape, patterns)
             new.load(old.snapshot())
             self._drawn = self.step.drawn if self.step else self._drawn
             self._carried, self._weights, self.step = self._training_state(), new, None
@@ -321,15 +324,23 @@ class Trainer:
                     callback.on_epoch_begin(self.epochs)
                 begun, began = self._begun, time.perf_counter()
                 before = begun.rows
-                for number, (place, rows, loss) in enumerate(feed.epoch(self.epochs, begun.place)):
+                # A GPU adds losses up by itself; only who wants to see each of them waits for each step.
+                wait = self.device == "cpu" or feed.waits or bool(each_batch)
+                if not wait:
+                    assert self.step is not None
+                    self.step.sum = begun.total
+                for number, (place, rows, loss) in enumerate(feed.epoch(self.epochs, begun.place, wait)):
                     begun.place = place
                     begun.rows += rows
-                    begun.total += rows * loss
-                    for callback in each_batch:
-                        callback.on_batch_end(number, {"loss": loss})
+                    if loss is not None:
+                        begun.total += rows * loss
+                        for callback in each_batch:
+                            callback.on_batch_end(number, {"loss": loss})
                     if stop.asked or self.stop_training:
                         self.interrupted = stop.asked
                         break
+                if not wait and self.step:
+                    begun.total = self.step.sum
                 seconds = time.perf_counter() - began
                 if begun.rows > before:
                     begun.norm = self._gradient_norm()
@@ -356,7 +367,7 @@ class Trainer:
         """What the history tells of the epoch just made."""
         weights, state, begun = self.weights, self._training_state(), self._begun
         row = {"epoch": self.epochs + 1, "loss": begun.total / max(1, begun.rows)}
-        row["penalty"] = self.optimizer.penalty(weights.flat[: weights.decayed])
+        row["penalty"] = self.optimizer.penalty(devices.read(weights.flat[: weights.decayed]))
         if validation is not None:
             row |= {f"val_{name}": value for name, value in self._evaluate(validation, asked).items()}
         row["learning_rate"] = self.optimizer.learning_rate(max(1, state.steps if state else 1))
@@ -371,7 +382,7 @@ class Trainer:
     def _feed(self, x: Any, y: Array | None, batch_size: int, accumulate: int) -> Feed:
         if y is None:
             return FromBatches(batches_of(x), self._step_for, accumulate)
-        if read_by_batch(x) or read_by_batch(y):
+        if read_by_batch(x) or read_by_batch(y) or not devices.has_room_for(x, y, self.device):
             size = min(batch_size, len(x))
             rows, targets = rows_of(x), rows_of(y)
             return FromBatches(
@@ -418,7 +429,7 @@ class Trainer:
             new.count = carried.steps
             for moment, saved in zip(new.moments, carried.moments, strict=True):
                 for name, view in self.weights.layout.views(moment).items():
-                    view[...] = saved[name]
+                    devices.write(view, saved[name])
         self.step, self._carried = new, None
         return new
 
@@ -486,8 +497,8 @@ class Trainer:
             if not made:
                 raise ValueError("evaluate: there are no batches")
             outputs, targets = (np.concatenate(side) for side in zip(*made, strict=True))
-        targets = targets[: len(targets)] if isinstance(targets, data.Rows) else np.asarray(targets)
-        return self.measure(outputs, targets)
+        targets = targets[: len(targets)] if isinstance(targets, data.Rows) else np.asarray(devices.read(targets))
+        return self.measure(devices.read(outputs), targets)
 
     def measure(self, outputs: Array, targets: Array) -> dict[str, float]:
         """Loss and metrics of outputs that `predict` gave, against their targets."""
@@ -502,15 +513,17 @@ class Trainer:
             got = f"{x.shape} {x.dtype}" if usable else type(x).__qualname__
             raise ValueError(f"predict: got {got}, wanted real numbers of shape (n, *{weights.input_shape})")
         x = rows_of(x)
-        workspace = self._idle.pop() if self._idle else Workspace(weights, PREDICT_ROWS, train=False)
-        out = np.empty((len(x), *weights.output_shape), weights.dtype)
+        step = PREDICT_ROWS[self.device]
+        workspace = self._idle.pop() if self._idle else Workspace(weights, step, train=False)
+        out: Array = backend.library_of(x).empty((len(x), *weights.output_shape), weights.dtype)
         with backend.one_blas_thread():
-            for start in range(0, len(x), PREDICT_ROWS):
+            for start in range(0, len(x), step):
                 if asked():
                     raise _Interrupted
-                rows = np.require(x[start : start + PREDICT_ROWS], weights.dtype, ["C", "A"])
+                rows = x[start : start + step].astype(weights.dtype, order="C", copy=False)
                 workspace.begin(len(rows))
-                out[start : start + len(rows)] = self._model.forward(rows, workspace.frame, train=False)
+                given = devices.asarray(rows, self.device)
+                devices.write(out[start : start + len(rows)], self._model.forward(given, workspace.frame, train=False))
         workspace.frame.forget()  # the rows, which are the caller's
         if workspace.weights is self._weights:
             self._idle.append(workspace)
@@ -538,14 +551,16 @@ class Trainer:
             Names of arrays hold a slash, "standardize/mean", as no parameter's does.
         """
         weights, state = self.weights, self._training_state()
+        views = state.moments if state else []
+        moments = [{name: devices.read(view) for name, view in of.items()} for of in views]
         State(
-            weights={**weights.params, **weights.averages},
+            weights=weights.snapshot(),
             input_shape=weights.input_shape,
             seed=self.seed,
             optimizer=type(self.optimizer).__name__ if state else None,
             steps=state.steps if state else 0,
             drawn=self.step.drawn if self.step else self._drawn,
-            moments=state.moments if state else [],
+            moments=moments,
             epochs=self.epochs,
             begun=self._begun,
             frozen=self._frozen,

@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 WARP = 32
 BLOCK = 256  # threads of a block, in most kernels
 PACK = 16  # bytes that a thread reads in one access
+host_arrays = False  # whether kernels run on NumPy arrays, as those of an emulator do
 SYNC = os.environ.get("FASTDL_SYNC") == "1"  # wait after every launch, so that a fault names its kernel
 
 # C++ types of scalars and of what pointers point to; `real` and the like are filled in by a variant.
@@ -201,9 +202,12 @@ def _typed(kernel: str, parameter: Parameter, value: Any, variant: Mapping[str, 
     """An argument as the kernel reads it: an array of its type, or a scalar of just its size."""
     wanted = TYPES.get(variant["real"] if parameter.type == "real" else parameter.type)
     if not parameter.pointer:
-        return wanted(value)
+        # A struct is passed by value as CuPy does it: as an array with fields, read at every launch.
+        return wanted(value) if wanted else value.view([("words", value.dtype, value.size)])
     if value is None or value.size == 0:
         return np.uint64(0)
+    if isinstance(value, np.ndarray) and not host_arrays:
+        raise TypeError(f"{kernel}: {parameter.name} is a NumPy array, wanted CuPy's")
     if wanted is not None and value.dtype != wanted:
         raise TypeError(f"{kernel}: {parameter.name} is of {value.dtype}, wanted {np.dtype(wanted)}")
     return value

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # A module imports from floors below its own, and on its own floor never in a circle.
 FLOORS = [
-    {"backend", "kernels", "typing"},
+    {"backend", "devices", "kernels", "typing"},
     {"ops", "recorder", "random", "checks", "files"},
     {"arena", "schedules", "initializers"},
     {"nn", "losses", "optim", "regularizers", "course", "testing"},

@@ -8,25 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..arena import aligned
-from ..recorder import launch, seal
+from ..kernels.control.cuda import SUM, WORDS, tick
+from ..recorder import launch, seal, unseal
 from ..typing import Array
-
-SCALARS = 16  # numbers of an optimizer at most
-FLOATS_AT = 48  # bytes: where the floats of a Control begin, behind its six integers
 
 
 class Control:
     """All that changes from one step to the next, in one small buffer that kernels read.
 
+    Its layout is that of `kernels/control`. On a CPU the host writes into it; on a GPU into a record of
+    its own, which `publish` then hands over.
+
     Attributes
     ----------
+    bytes : memoryview
+        Where the host writes.
     draw : (4,) int64
         Seed's low and high word, step, and first row of this part of the batch: for random numbers.
     start : (1,) int64
         Where in the epoch's order the batch begins.
     status : (1,) int64
         0, or 1 + the row of a bad label: then nothing may change parameters or averages.
+    sum : (1,) float64
+        On a GPU: rows times loss, of all batches before.
     loss : (1,) float64
         The sum of scaled losses so far.
     scale : (1,) float64
@@ -35,12 +41,18 @@ class Control:
         What the optimizer's kernel reads.
     """
 
-    def __init__(self) -> None:
-        self.raw = aligned((FLOATS_AT + 8 * (2 + SCALARS),), np.uint8)
-        self.bytes = self.raw.data
-        integers, floats = self.raw[:FLOATS_AT].view(np.int64), self.raw[FLOATS_AT:].view(np.float64)
+    def __init__(self, device: str) -> None:
+        self.words = aligned((WORDS,), np.int64, device)
+        integers, floats = self.words[:SUM], self.words[SUM:].view(np.float64)
         self.draw, self.start, self.status = integers[:4], integers[4:5], integers[5:6]
-        self.loss, self.scale, self.scalars = floats[:1], floats[1:2], floats[2:]
+        self.sum, self.loss, self.scale, self.scalars = floats[:1], floats[1:2], floats[2:3], floats[3:]
+        record: Any = self.words if device == "cpu" else np.zeros(WORDS + 2, np.int64)
+        self.bytes = memoryview(record).cast("B")
+        self.publish: Callable[..., None] = _nothing if device == "cpu" else tick.resolve((record, self.words))
+
+
+def _nothing() -> None:
+    """On a CPU the host has written into the very words."""
 
 
 @dataclass
@@ -48,6 +60,7 @@ class Shared:
     """What all frames of one workspace have in common. The mappings go by full names, "0.weight"."""
 
     dtype: Any
+    device: str
     capacity: int
     """Rows that every buffer has room for."""
     params: dict[str, Array]
@@ -61,7 +74,10 @@ class Shared:
     """Of the batch at hand."""
     written: set[str] = field(default_factory=set)
     """Parameters whose gradient has been written in this pass."""
-    control: Control = field(default_factory=Control)
+    control: Control = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.control = Control(self.device)
 
 
 class Frame:
@@ -132,7 +148,7 @@ class Frame:
         wanted = np.dtype(dtype or self._shared.dtype)
         buffer = self._room.get(name)
         if buffer is None:
-            buffer = self._room[name] = aligned(shape, wanted)
+            buffer = self._room[name] = aligned(shape, wanted, self._shared.device)
         elif buffer.shape != shape or buffer.dtype != wanted:
             raise ValueError(
                 f"frame: buffer {name!r} has shape {buffer.shape} and dtype {buffer.dtype}, but {shape} and {wanted} "
@@ -149,7 +165,7 @@ class Frame:
 
         It must write its results into the arrays, and depend on nothing else that changes.
         """
-        arrays = tuple(a for a in arguments if isinstance(a, np.ndarray))
+        arrays = tuple(a for a in arguments if backend.is_array(unseal(a)))
         launch(getattr(function, "__name__", "call"), function, *arguments, outputs=arrays, capturable=False)
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import random
+from .. import backend, devices, random
 from ..arena import Layout
 from ..typing import Array, Shape
 from .layer import Layer
@@ -28,6 +28,8 @@ class Weights:
         Of the parameters at the start.
     frozen : sequence of str
         Patterns of names of parameters that are not trained: "0.*", "*.gamma".
+    device : {"cpu", "cuda", "auto"}
+        Where they live.
 
     Attributes
     ----------
@@ -48,7 +50,14 @@ class Weights:
     """
 
     def __init__(
-        self, model: Layer, input_shape: Shape, *, dtype: Any = np.float32, seed: int = 0, frozen: Sequence[str] = ()
+        self,
+        model: Layer,
+        input_shape: Shape,
+        *,
+        dtype: Any = np.float32,
+        seed: int = 0,
+        frozen: Sequence[str] = (),
+        device: str = "cpu",
     ):
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"Weights: dtype must be float32 or float64, got {np.dtype(dtype)}")
@@ -65,16 +74,17 @@ class Weights:
         shapes = {name: param.shape for name, param in params.items()}
         self.layout = Layout(shapes, dtype, (decay, trained))
         self.decayed, self.trained = self.layout.ends
-        self.flat = self.layout.buffer()
+        self.device = backend.device(device)
+        self.flat = self.layout.buffer(self.device)
         self.params = self.layout.views(self.flat)
         for number, (name, param) in enumerate(params.items()):
-            self.params[name][...] = param.start(param.shape, seed, random.STARTS + number)
+            devices.write(self.params[name], param.start(param.shape, seed, random.STARTS + number))
 
         self.averages_layout = Layout({name: average.shape for name, average in averages.items()}, dtype)
-        self.averages_flat = self.averages_layout.buffer()
+        self.averages_flat = self.averages_layout.buffer(self.device)
         self.averages = self.averages_layout.views(self.averages_flat)
         for name, average in averages.items():
-            self.averages[name][...] = average.start
+            devices.write(self.averages[name], average.start)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -83,8 +93,8 @@ class Weights:
         return dtype
 
     def snapshot(self) -> dict[str, Array]:
-        """All parameters and running averages, copied."""
-        return {name: array.copy() for name, array in (self.params | self.averages).items()}
+        """All parameters and running averages, copied to the host."""
+        return {name: np.array(devices.read(array)) for name, array in (self.params | self.averages).items()}
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Take all parameters and running averages from a mapping like `snapshot`'s.
@@ -97,7 +107,7 @@ class Weights:
         own = {name: array.shape for name, array in (self.params | self.averages).items()}
         check_shapes(arrays, own, "Weights.load")
         for name, array in (self.params | self.averages).items():
-            array[...] = arrays[name]
+            devices.write(array, arrays[name])
 
 
 def _matching(patterns: Sequence[str], names: Sequence[str]) -> frozenset[str]:

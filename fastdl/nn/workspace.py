@@ -36,10 +36,11 @@ class Workspace:
             raise ValueError(f"Workspace: got room for {capacity} rows, wanted at least 1")
         self.weights = weights
         layout, averages = weights.layout, weights.averages_layout
-        self.grads_flat = layout.buffer() if train else np.empty(0)
-        self.batch_flat = averages.buffer() if train else np.empty(0)
+        self.grads_flat = layout.buffer(weights.device) if train else np.empty(0)
+        self.batch_flat = averages.buffer(weights.device) if train else np.empty(0)
         self.shared = Shared(
             weights.dtype,
+            weights.device,
             capacity,
             weights.params,
             weights.averages,

@@ -48,11 +48,11 @@ def activation(x: Array, name: str, *, slope: float = 0.01, alpha: float = 1.0, 
     x = checks.array(op, "x", x, "...")
     checks.name_of(op, "name", name, ACTIVATIONS)
     constant = _constant(op, name, slope, alpha)
-    y = checks.output(op, "out", out, x.shape, x.dtype)
+    y = checks.output(op, "out", out, x.shape, x)
     checks.apart(op, {"out": out}, {"x": x}, same="x")
     if y.size:
         flat = y.reshape(-1)
-        launch(op, backend.kernel(op, name), x.reshape(-1), constant, flat, outputs=(flat,))
+        launch(op, backend.kernel(op, name, x), x.reshape(-1), constant, flat, outputs=(flat,))
     return y
 
 
@@ -102,11 +102,11 @@ def activation_backward(
     if saved.shape != dy.shape:
         raise ValueError(f"{op}: {wanted} has shape {saved.shape}, wanted {dy.shape} like dy")
     constant = _constant(op, name, slope, alpha)
-    dx = checks.output(op, "out", out, dy.shape, dy.dtype)
+    dx = checks.output(op, "out", out, dy.shape, dy)
     checks.apart(op, {"out": out}, {"dy": dy, wanted: saved}, same="dy")
     if dx.size:
         flat = dx.reshape(-1)
-        kernel = backend.kernel("activation", f"{name}_backward")
+        kernel = backend.kernel("activation", f"{name}_backward", dy)
         launch(op, kernel, dy.reshape(-1), saved.reshape(-1), constant, flat, outputs=(flat,))
     return dx
 

@@ -32,9 +32,9 @@ def add(a: Array, b: Array, *, out: Array | None = None) -> Array:
     b = checks.array(op, "b", b, "...", a.dtype)
     if b.shape != a.shape:
         raise ValueError(f"{op}: b has shape {b.shape}, wanted {a.shape} like a")
-    y = checks.output(op, "out", out, a.shape, a.dtype)
+    y = checks.output(op, "out", out, a.shape, a)
     checks.apart(op, {"out": out}, {"a": a, "b": b}, same="a")
     if y.size:
         flat = y.reshape(-1)
-        launch(op, backend.kernel(op, "forward"), a.reshape(-1), b.reshape(-1), flat, outputs=(flat,))
+        launch(op, backend.kernel(op, "forward", a), a.reshape(-1), b.reshape(-1), flat, outputs=(flat,))
     return y

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,10 +33,10 @@ class BatchNormWork(NamedTuple):
     """(3, c) in the data's dtype"""
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], dtype: Any) -> BatchNormWork:
-        """New scratch for x of this shape."""
-        sums, terms = cls.shapes(shape)
-        return cls(np.empty(sums), np.empty(terms, dtype))
+    def of(cls, x: Array) -> BatchNormWork:
+        """New scratch for arrays like x."""
+        (sums, terms), library = cls.shapes(x.shape), backend.library_of(x)
+        return cls(library.empty(sums), library.empty(terms, x.dtype))
 
     @staticmethod
     def shapes(shape: tuple[int, ...]) -> tuple[tuple[int, int, int], tuple[int, int]]:
@@ -116,9 +116,9 @@ def batch_norm(
     checks.name_of(op, "activation", activation, (None, "relu"))
     checks.name_of(op, "correction", correction, (0, 1))
     _enough(op, x)
-    y = checks.output(op, "out", out, x.shape, x.dtype)
+    y = checks.output(op, "out", out, x.shape, x)
     given = _named(STATISTICS, statistics)
-    found = BatchStatistics(*[checks.output(op, name, a, (c,), x.dtype) for name, a in given.items()])
+    found = BatchStatistics(*[checks.output(op, name, a, (c,), x) for name, a in given.items()])
     scratch = _scratch(op, work, x)
     writes = {"out": out, **given, **_named(WORK, work)}
     checks.apart(op, writes, {"x": x, "gamma": gamma, "beta": beta})
@@ -190,9 +190,9 @@ def batch_norm_backward(
     _enough(op, x)
     if accumulate and (out_gamma is None or out_beta is None):
         raise ValueError(f"{op}: accumulate=True adds to out_gamma and out_beta; pass both")
-    dx = checks.output(op, "out", out, x.shape, x.dtype)
-    dgamma = checks.output(op, "out_gamma", out_gamma, (c,), x.dtype)
-    dbeta = checks.output(op, "out_beta", out_beta, (c,), x.dtype)
+    dx = checks.output(op, "out", out, x.shape, x)
+    dgamma = checks.output(op, "out_gamma", out_gamma, (c,), x)
+    dbeta = checks.output(op, "out_beta", out_beta, (c,), x)
     scratch = _scratch(op, work, x)
     writes = {"out": out, "out_gamma": out_gamma, "out_beta": out_beta, **_named(WORK, work)}
     reads = {"x": x, "dy": dy, "gamma": gamma, "y": y}
@@ -246,7 +246,7 @@ def batch_norm_predict(
     columns = {name: checks.array(op, name, a, "c", x.dtype) for name, a in columns.items()}
     _columns(op, x, **columns)
     checks.name_of(op, "activation", activation, (None, "relu"))
-    y = checks.output(op, "out", out, x.shape, x.dtype)
+    y = checks.output(op, "out", out, x.shape, x)
     terms = _scratch(op, work, x).terms
     checks.apart(op, {"out": out, **_named(WORK, work)}, {"x": x, **columns})
     if y.size:
@@ -287,14 +287,14 @@ def _flat(x: Array) -> Array:
 
 def _kernel(name: str, x: Array, activation: str | None) -> backend.Kernel:
     name = name if x.ndim == 2 else f"{name}_images"
-    return backend.kernel("batch_norm", f"{name}_{activation}" if activation else name)
+    return backend.kernel("batch_norm", f"{name}_{activation}" if activation else name, x)
 
 
 def _scratch(op: str, work: BatchNormWork | None, x: Array) -> BatchNormWork:
     if work is None:
         if recording():
             raise ValueError(f"{op}: a recorded step cannot make arrays; pass work=BatchNormWork(...)")
-        return BatchNormWork.of(x.shape, x.dtype)
+        return BatchNormWork.of(x)
     sums, terms = BatchNormWork.shapes(x.shape)
     return BatchNormWork(
         checks.changed(op, "work.sums", work.sums, sums, np.float64, new=True),
@@ -332,7 +332,8 @@ def update_averages(averages: Array, batch: Array, *, decay: float = 0.9, status
     op = "update_averages"
     batch = checks.array(op, "batch", batch, "n")
     averages = checks.changed(op, "averages", averages, batch.shape, batch.dtype)
-    status = checks.status(op, status)
+    status = checks.status(op, status, batch)
     checks.apart(op, {"averages": averages}, {"batch": batch, "status": status})
-    launch(op, backend.kernel("batch_norm", "running"), batch, float(decay), status, averages, outputs=(averages,))
+    kernel = backend.kernel("batch_norm", "running", batch)
+    launch(op, kernel, batch, float(decay), status, averages, outputs=(averages,))
     return averages

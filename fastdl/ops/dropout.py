@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import backend, checks
+from .. import backend, checks, devices
 from ..recorder import launch
 from ..typing import Array
 
@@ -17,6 +17,7 @@ def dropout_mask(
     stream: int = 0,
     step: int = 0,
     offset: int = 0,
+    device: str = "cpu",
     out: Array | None = None,
 ) -> Array:
     """Which elements dropout keeps: 1 with probability 1 - rate, else 0.
@@ -36,6 +37,8 @@ def dropout_mask(
         Philox's counter words 2 and 3, 32 bits each.
     offset : int
         The number of the first element: where a part of a larger mask is drawn by itself.
+    device : {"cpu", "cuda", "auto"}
+        Where the mask is made, unless `out` is given.
     out : uint8 array of that shape, optional
 
     Returns
@@ -56,9 +59,11 @@ def dropout_mask(
     checks.read_anew(op, "draw", None, "seed and step stand")
     threshold = checks.rate(op, rate)
     checks.word(op, "stream", stream)
-    out = checks.output(op, "out", out, tuple(shape), np.uint8)
+    like = devices.asarray(np.empty(0, np.uint8), device) if out is None else out
+    out = checks.output(op, "out", out, tuple(shape), like, np.uint8)
     if out.size:
-        flat, draw, kernel = out.reshape(-1), _draw(op, seed, step, offset), backend.kernel("dropout", "mask")
+        flat, draw = out.reshape(-1), _draw(op, seed, step, offset, out)
+        kernel = backend.kernel("dropout", "mask", out)
         launch(op, kernel, threshold, stream, 1, draw, flat, outputs=(flat,))
     return out
 
@@ -118,15 +123,15 @@ def dropout(
     checks.word(op, "stream", stream)
     if mask is not None and not keep_mask:
         raise ValueError(f"{op}: mask was given, and keep_mask=False; give one of them")
-    y = checks.output(op, "out", out, x.shape, x.dtype)
-    kept = checks.output(op, "mask", mask, x.shape, np.uint8) if keep_mask else None
+    y = checks.output(op, "out", out, x.shape, x)
+    kept = checks.output(op, "mask", mask, x.shape, x, np.uint8) if keep_mask else None
     draw, width = _drawn(op, draw, seed, step, offset, x)
     checks.apart(op, {"out": out, "mask": mask}, {"x": x, "draw": draw})
     if y.size:
         args = x.reshape(-1), threshold, _scale(rate, inverted), stream, width, draw
         outputs = (y.reshape(-1),) if kept is None else (kept.reshape(-1), y.reshape(-1))
         name = "drawn" if kept is None else "forward"
-        launch(op, backend.kernel(op, name), *args, *outputs, outputs=outputs)
+        launch(op, backend.kernel(op, name, x), *args, *outputs, outputs=outputs)
     return y, kept
 
 
@@ -172,14 +177,14 @@ def dropout_backward(
     dy = checks.array(op, "dy", dy, "...")
     threshold = checks.rate(op, rate)
     scale = _scale(rate, inverted)
-    dx = checks.output(op, "out", out, dy.shape, dy.dtype)
+    dx = checks.output(op, "out", out, dy.shape, dy)
     flat = dx.reshape(-1)
     if mask is None:
         checks.word(op, "stream", stream)
         draw, width = _drawn(op, draw, seed, step, offset, dy)
         checks.apart(op, {"out": out}, {"dy": dy, "draw": draw}, same="dy")
         if dx.size:
-            kernel = backend.kernel("dropout", "drawn")
+            kernel = backend.kernel("dropout", "drawn", dy)
             launch(op, kernel, dy.reshape(-1), threshold, scale, stream, width, draw, flat, outputs=(flat,))
         return dx
     mask = checks.array(op, "mask", mask, "...", np.uint8)
@@ -187,7 +192,7 @@ def dropout_backward(
         raise ValueError(f"{op}: mask has shape {mask.shape}, wanted {dy.shape} like dy")
     checks.apart(op, {"out": out}, {"dy": dy, "mask": mask}, same="dy")
     if dx.size:
-        kernel = backend.kernel("dropout", "backward")
+        kernel = backend.kernel("dropout", "backward", dy)
         launch(op, kernel, dy.reshape(-1), mask.reshape(-1), scale, flat, outputs=(flat,))
     return dx
 
@@ -216,11 +221,11 @@ def dropout_predict(x: Array, *, rate: float, out: Array | None = None) -> Array
     op = "dropout_predict"
     x = checks.array(op, "x", x, "...")
     checks.rate(op, rate)
-    y = checks.output(op, "out", out, x.shape, x.dtype)
+    y = checks.output(op, "out", out, x.shape, x)
     checks.apart(op, {"out": out}, {"x": x}, same="x")
     if y.size:
         flat = y.reshape(-1)
-        launch(op, backend.kernel("dropout", "predict"), x.reshape(-1), 1 - rate, flat, outputs=(flat,))
+        launch(op, backend.kernel("dropout", "predict", x), x.reshape(-1), 1 - rate, flat, outputs=(flat,))
     return y
 
 
@@ -232,13 +237,14 @@ def _drawn(op: str, draw: Array | None, seed: int, step: int, offset: int, x: Ar
     """What the kernels draw from, and by how many elements its last number counts: an offset's 1, or a row's."""
     checks.read_anew(op, "draw", draw, "seed and step stand")
     if draw is None:
-        return _draw(op, seed, step, offset), 1
+        return _draw(op, seed, step, offset, x), 1
     width = x.size // max(1, x.shape[0]) if x.ndim else 1
     return checks.array(op, "draw", draw, "d", np.int64, size=4), width
 
 
-def _draw(op: str, seed: int, step: int, offset: int) -> Array:
+def _draw(op: str, seed: int, step: int, offset: int, like: Array) -> Array:
     checks.word(op, "seed", seed, 64)
     checks.word(op, "step", step)
     checks.word(op, "offset", offset, 62)
-    return np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, offset], np.int64)
+    numbers = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, offset]
+    return backend.library_of(like).array(numbers, np.int64)  # type: ignore[no-any-return]

@@ -61,20 +61,21 @@ def gather(
     rows = order.size if rows is None else rows
     if rows < 0:
         raise ValueError(f"{op}: rows is {rows}, wanted 0 or more")
-    begin = np.zeros(1, np.int64) if start is None else checks.array(op, "start", start, "s", np.int64, size=1)
+    library = backend.library_of(data)
+    begin = library.zeros(1, np.int64) if start is None else checks.array(op, "start", start, "s", np.int64, size=1)
     if not recording():
         first = int(begin[0])
         if first < 0 or first + rows > order.size:
             raise IndexError(f"{op}: rows {first} to {first + rows} of order were asked for, which has {order.size}")
         wanted = order[first : first + rows]
-        bad = np.flatnonzero((wanted < 0) | (wanted >= data.shape[0]))
+        bad = library.flatnonzero((wanted < 0) | (wanted >= data.shape[0]))
         if bad.size:
             at = first + int(bad[0])
             raise IndexError(f"{op}: order[{at}] is {order[at]}, wanted 0 to {data.shape[0] - 1}")
-    taken = checks.output(op, "out", out, (rows, *data.shape[1:]), data.dtype)
+    taken = checks.output(op, "out", out, (rows, *data.shape[1:]), data)
     checks.apart(op, {"out": out}, {"data": data, "order": order, "start": begin})
     if taken.size:
         flat = taken.reshape(rows, -1)
         table = data.reshape(data.shape[0], -1)
-        launch(op, backend.kernel(op, "forward"), table, order, begin, flat, outputs=(flat,))
+        launch(op, backend.kernel(op, "forward", data), table, order, begin, flat, outputs=(flat,))
     return taken

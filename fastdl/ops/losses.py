@@ -79,14 +79,15 @@ def loss(
     checks.read_anew(op, "total", total, "losses are added up")
     n = len(outputs)
     weights = checks.row_weights(op, weights, n, outputs.dtype)
-    scale = np.array([1 / n]) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
-    value = np.zeros(1) if total is None else checks.changed(op, "total", total, (1,), np.float64)
-    sums = checks.output(op, "work", work, (loss_work_size(outputs.shape),), np.float64)
-    doutputs = checks.output(op, "out", out, outputs.shape, outputs.dtype)
+    library = backend.library_of(outputs)
+    scale = library.full(1, 1 / n) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
+    value = library.zeros(1) if total is None else checks.changed(op, "total", total, (1,), np.float64)
+    sums = checks.output(op, "work", work, (loss_work_size(outputs.shape),), outputs, np.float64)
+    doutputs = checks.output(op, "out", out, outputs.shape, outputs)
     writes = {"out": out, "total": total, "work": work}
     checks.apart(op, writes, {"outputs": outputs, "targets": targets, "weights": weights, "scale": scale})
     y, t, dy = (a.reshape(n, -1) for a in (outputs, targets, doutputs))
-    kernel = backend.kernel("losses", name)
+    kernel = backend.kernel("losses", name, outputs)
     launch(op, kernel, y, t, float(delta), weights, scale, sums, value, dy, outputs=(sums, value, dy))
     return value, doutputs
 

@@ -75,8 +75,8 @@ def matmul(
     checks.name_of(op, "activation", activation, (None, *EPILOGUES))
     if not slope >= 0:
         raise ValueError(f"{op}: slope is {slope}, wanted 0 or more")
-    run = _product(op, f"forward_{activation}" if activation else "forward", kernel)
-    y = checks.output(op, "out", out, (s["n"], s["m"]), x.dtype)
+    run = _product(op, f"forward_{activation}" if activation else "forward", kernel, x)
+    y = checks.output(op, "out", out, (s["n"], s["m"]), x)
     checks.apart(op, {"out": out}, {"x": x, "w": w, "b": b})
     if y.size:
         launch(op, run, x, w, checks.NO_WEIGHTS[x.dtype] if b is None else b, float(slope), y, outputs=(y,))
@@ -124,8 +124,8 @@ def _general(
     a = checks.array(op, a_name, a, a_axes)
     b = checks.array(op, b_name, b, b_axes, a.dtype)
     s = checks.sizes(op, **{a_name: (a, a_axes), b_name: (b, b_axes)})
-    run = _product(op, "product", kernel)
-    c = checks.output(op, "out", out, (s["n"], s["m"]), a.dtype)
+    run = _product(op, "product", kernel, a)
+    c = checks.output(op, "out", out, (s["n"], s["m"]), a)
     checks.apart(op, {"out": out}, {a_name: a, b_name: b})
     if c.size:
         launch(op, run, a, bool(a_transposed), b, bool(b_transposed), bool(accumulate), c, outputs=(c,))
@@ -178,10 +178,10 @@ def matmul_backward_weights(
     s = checks.sizes(op, x=(x, "nk"), dy=(dy, "nm"))
     if accumulate and (out is None or (bias and out_bias is None)):
         raise ValueError(f"{op}: accumulate=True adds to out and out_bias; pass them")
-    run = _product(op, "backward_weights", kernel)
-    dw = checks.output(op, "out", out, (s["k"], s["m"]), x.dtype)
-    db = checks.output(op, "out_bias", out_bias, (s["m"],), x.dtype) if bias else checks.NO_WEIGHTS[x.dtype]
-    scratch = checks.output(op, "work", work, (matmul_work_size(x, s["m"]),), x.dtype)
+    run = _product(op, "backward_weights", kernel, x)
+    dw = checks.output(op, "out", out, (s["k"], s["m"]), x)
+    db = checks.output(op, "out_bias", out_bias, (s["m"],), x) if bias else checks.NO_WEIGHTS[x.dtype]
+    scratch = checks.output(op, "work", work, (matmul_work_size(x, s["m"]),), x)
     checks.apart(op, {"out": out, "out_bias": out_bias if bias else None, "work": work}, {"x": x, "dy": dy})
     if dw.size or db.size:
         launch(op, run, x, dy, bool(accumulate), scratch, dw, db, outputs=(scratch, dw, db))
@@ -196,10 +196,10 @@ def matmul_work_size(x: Array, columns: int, rows: int | None = None) -> int:
     A GPU cuts many rows in slices, to have enough to do where the weights are few; a CPU needs none.
     """
     rows, depth = x.shape[0] if rows is None else rows, x.shape[1]
-    slices = slices_of_depth(rows, depth, columns) if backend.runs_on_cuda(x) else 1
+    slices = slices_of_depth(rows, depth, columns) if backend.of(x) == "cuda" else 1
     return slices * (depth + 1) * columns if slices > 1 else 0
 
 
-def _product(op: str, name: str, kernel: str) -> backend.Kernel:
+def _product(op: str, name: str, kernel: str, array: Array) -> backend.Kernel:
     checks.name_of(op, "kernel", kernel, ("blas", "loops"))
-    return backend.kernel("matmul", name if kernel == "blas" else f"{name}_loops")
+    return backend.kernel("matmul", name if kernel == "blas" else f"{name}_loops", array)

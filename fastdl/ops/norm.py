@@ -53,11 +53,11 @@ def global_norm(
     x = checks.array(op, "x", x, "n")
     if not limit > 0:
         raise ValueError(f"{op}: limit is {limit}, wanted more than 0")
-    sums = checks.output(op, "work", work, (global_norm_work_size(x.size),), np.float64)
-    norm = checks.output(op, "out", out, (1,), np.float64)
-    clip = checks.output(op, "factor", factor, (1,), np.float64)
+    sums = checks.output(op, "work", work, (global_norm_work_size(x.size),), x, np.float64)
+    norm = checks.output(op, "out", out, (1,), x, np.float64)
+    clip = checks.output(op, "factor", factor, (1,), x, np.float64)
     checks.apart(op, {"out": out, "factor": factor, "work": work}, {"x": x})
-    launch(op, backend.kernel("norm", "forward"), x, float(limit), sums, norm, clip, outputs=(sums, norm, clip))
+    launch(op, backend.kernel("norm", "forward", x), x, float(limit), sums, norm, clip, outputs=(sums, norm, clip))
     return norm, clip
 
 

@@ -29,10 +29,10 @@ def softmax(x: Array, *, out: Array | None = None) -> Array:
     """
     op = "softmax"
     x = checks.array(op, "x", x, "nc")
-    y = checks.output(op, "out", out, x.shape, x.dtype)
+    y = checks.output(op, "out", out, x.shape, x)
     checks.apart(op, {"out": out}, {"x": x})
     if y.size:
-        launch(op, backend.kernel(op, "forward"), x, y, outputs=(y,))
+        launch(op, backend.kernel(op, "forward", x), x, y, outputs=(y,))
     return y
 
 
@@ -64,8 +64,8 @@ def softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
     dy = checks.array(op, "dy", dy, "nc")
     y = checks.array(op, "y", y, "nc", dy.dtype)
     checks.sizes(op, dy=(dy, "nc"), y=(y, "nc"))
-    dx = checks.output(op, "out", out, dy.shape, dy.dtype)
+    dx = checks.output(op, "out", out, dy.shape, dy)
     checks.apart(op, {"out": out}, {"dy": dy, "y": y}, same="dy")
     if dx.size:
-        launch(op, backend.kernel("softmax", "backward"), dy, y, dx, outputs=(dx,))
+        launch(op, backend.kernel("softmax", "backward", dy), dy, y, dx, outputs=(dx,))
     return dx

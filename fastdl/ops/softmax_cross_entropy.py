@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend, checks
+from .. import backend, checks, devices
 from ..recorder import launch, recording
 from ..typing import Array
 
@@ -99,13 +99,14 @@ def softmax_cross_entropy(
     by_row = checks.row_weights(op, weights, n, logits.dtype)
     alone = status is None
     checks.read_anew(op, "total", total, "losses are added up")
-    scale = np.array([1 / n]) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
-    loss = np.zeros(1) if total is None else checks.changed(op, "total", total, (1,), np.float64)
-    word = checks.status(op, status)
-    dlogits = checks.output(op, "out", out, logits.shape, logits.dtype)
-    each = checks.output(op, "losses", losses, (n,), logits.dtype)
+    library = backend.library_of(logits)
+    scale = library.full(1, 1 / n) if scale is None else checks.array(op, "scale", scale, "s", np.float64, size=1)
+    loss = library.zeros(1) if total is None else checks.changed(op, "total", total, (1,), np.float64)
+    word = checks.status(op, status, logits)
+    dlogits = checks.output(op, "out", out, logits.shape, logits)
+    each = checks.output(op, "losses", losses, (n,), logits)
     plain = not soft and not weighted
-    whole = () if plain else (checks.output(op, "work", work, (1,), np.float64),)
+    whole = () if plain else (checks.output(op, "work", work, (1,), logits, np.float64),)
     writes = {"out": out, "losses": losses, "total": total, "status": status, "work": None if plain else work}
     reads = {"logits": logits, "labels": labels, "scale": scale, "class_weights": class_weights, "weights": weights}
     checks.apart(op, writes, reads)
@@ -117,8 +118,9 @@ def softmax_cross_entropy(
         if weighted:
             skip = ignored is not None
             kernel, more = "forward_weighted", [by_class, by_row, float(smoothing), int(ignored or 0), skip]
-    launch(op, backend.kernel(op, kernel), logits, labels, *more, scale, *outputs, outputs=outputs)
-    if alone and not recording() and word[0]:
+    launch(op, backend.kernel(op, kernel, logits), logits, labels, *more, scale, *outputs, outputs=outputs)
+    # On a GPU nobody waits for the word: there the loss is NaN.
+    if alone and not recording() and not backend.on_cuda(word) and word[0]:
         row = int(word[0]) - 1
         raise ValueError(f"{op}: the label of row {row} is {labels[row]}, wanted 0 to {c - 1}")
     return loss, dlogits
@@ -128,6 +130,8 @@ def _numbers(op: str, labels: Any) -> Array:
     """Labels as int64, without a change of value."""
     if recording():
         return checks.array(op, "labels", labels, "n", np.int64)
+    if devices.is_foreign(labels):
+        labels = devices.asarray(labels)
     if not backend.is_array(labels) or labels.dtype.kind not in "iu":
         got = labels.dtype if backend.is_array(labels) else f"{type(labels).__module__}.{type(labels).__qualname__}"
         raise TypeError(f"{op}: labels must be an array of integers, got {got}; pass np.asarray(labels, np.int64)")

@@ -8,6 +8,8 @@ over `scalars`, which hold all numbers and are written anew for every step, in t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import backend, checks
@@ -18,7 +20,15 @@ Scalars = tuple[float, ...]
 COUNTS = {"sgd_update": 4, "momentum_update": 6, "adagrad_update": 5, "rmsprop_update": 8, "adam_update": 12}
 """How many scalars each update reads."""
 
-_ONE = np.ones(1)  # stands for "no clipping"; never written
+_ONES: dict[Any, Array] = {}
+
+
+def _one(like: Array) -> Array:
+    """What stands for "no clipping": one array for ever on each device, never written."""
+    library = backend.library_of(like)
+    if library not in _ONES:
+        _ONES[library] = library.ones(1)
+    return _ONES[library]
 
 
 def sgd_scalars(lr: float, weight_decay: float = 0.0, l1: float = 0.0, decoupled: bool = False) -> Scalars:
@@ -376,15 +386,15 @@ def _update(
     own = {"params": params, **moments}
     own = {name: checks.changed(op, name, value, grads.shape, grads.dtype) for name, value in own.items()}
     if numbers is not None:
-        scalars = np.array(numbers)
+        scalars = backend.library_of(grads).array(numbers)
     scalars = checks.array(op, "scalars", scalars, "s", np.float64, size=COUNTS[op])
-    clip = _ONE if clip is None else checks.array(op, "clip", clip, "f", np.float64, size=1)
+    clip = _one(grads) if clip is None else checks.array(op, "clip", clip, "f", np.float64, size=1)
     decayed = grads.size if decayed is None else decayed
     checks.share(op, "decayed", decayed, grads.size)
-    status = checks.status(op, status)
+    status = checks.status(op, status, grads)
     checks.apart(op, dict(own), {"grads": grads, "scalars": scalars, "clip": clip, "status": status})
     params, *rest = own.values()
     if grads.size:
-        run = backend.kernel("updates", kernel)
+        run = backend.kernel("updates", kernel, grads)
         launch(op, run, params, grads, *rest, decayed, scalars, clip, status, outputs=(params, *rest))
     return params

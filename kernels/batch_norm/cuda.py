@@ -27,9 +27,7 @@ source = Source(
             f"{MERGED}, const real* gamma, const real* inv_std, int accumulate, real* dgamma, real* dbeta, real* terms",
             40,
         ),
-        "normalise": Kernel(
-            "const real* x, const real* terms, i64 n, i64 channels, i64 pixels, int relu, real* y", 40
-        ),
+        "normalise": Kernel("const real* x, const real* terms, i64 n, i64 channels, i64 pixels, int relu, real* y", 40),
         "input_gradient": Kernel(f"{GRADIENTS}, const real* terms, i64 n, i64 channels, i64 pixels, real* dx", 56),
         "running": Kernel("const real* batch, real share, const i64* status, real* averages, i64 n", 48),
     },

@@ -3,7 +3,6 @@
 from .._cuda import Kernel, Launch, Source, blocks
 from .._pieces import slices_of_depth
 
-
 ENOUGH = 128  # tiles
 DEPTH = 8  # of a slice that goes through shared memory
 

@@ -6,7 +6,10 @@ REST = "i64 n, i64 decayed, const double* scalars, const double* clip, const i64
 
 source = Source(
     "updates",
-    {"sgd": Kernel(f"real* p, const real* g, {REST}", 32), "adam": Kernel(f"real* p, const real* g, real* m, real* v, {REST}", 72)}
+    {
+        "sgd": Kernel(f"real* p, const real* g, {REST}", 32),
+        "adam": Kernel(f"real* p, const real* g, real* m, real* v, {REST}", 72),
+    }
     | {
         name: Kernel(f"real* p, const real* g, real* m, {REST}", 64)
         for name in ("momentum", "nesterov", "adagrad", "rmsprop")

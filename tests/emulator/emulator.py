@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastdl import backend
+from fastdl import arena, backend, devices
 from fastdl.kernels import _cuda
 
 HERE = Path(__file__).resolve().parent
@@ -25,8 +25,7 @@ FLAGS = ["-std=c++20", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-w
 SANITIZERS = {
     "": (["-O1"], []),
     "address": (
-        [*DEBUG, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-        + ["-fsanitize-sections=emulated_shared"],
+        [*DEBUG, "-fsanitize=address,undefined", "-fno-sanitize-recover", "-fsanitize-sections=emulated_shared"],
         ["-DADDRESS"],
     ),
     "thread": ([*DEBUG, "-fsanitize=thread"], ["-DTHREAD"]),
@@ -148,6 +147,7 @@ class Schedule:
     order = "forward"
     seed = 0
     flush = True
+    memory = 1 << 34  # bytes that the device says it has
 
 
 class _Memory:
@@ -182,6 +182,11 @@ class _Memory:
             _libc.free(copy - where % 16)
 
 
+def _is_pointer(value):
+    """Arrays with fields are structs, which go by value."""
+    return isinstance(value, np.ndarray) and value.dtype.names is None
+
+
 class Kernel:
     """One kernel, called as CuPy calls its own."""
 
@@ -197,10 +202,9 @@ class Kernel:
         return text.value.decode()
 
     def __call__(self, grid, block, args, *, shared_mem=0):
-        memory = _Memory([value for value in args if isinstance(value, np.ndarray)])
+        memory = _Memory([value for value in args if _is_pointer(value)])
         values = [
-            np.uint64(memory.address(value)).tobytes() if isinstance(value, np.ndarray) else value.tobytes()
-            for value in args
+            np.uint64(memory.address(value)).tobytes() if _is_pointer(value) else value.tobytes() for value in args
         ]
         count = len(values)
         held = [ctypes.create_string_buffer(value, len(value)) for value in values]
@@ -234,12 +238,25 @@ def load(source, variant, kernel):
 
 @contextlib.contextmanager
 def cuda(order="forward", seed=0, flush=True):
-    """Within it NumPy arrays run on CUDA kernels, and these on the emulator."""
-    kept = _cuda.load, Schedule.order, Schedule.seed, Schedule.flush
-    _cuda.load, Schedule.order, Schedule.seed, Schedule.flush = load, order, seed, flush
+    """Within it NumPy arrays run on CUDA kernels, and these on the emulator; the device "cuda" is its memory."""
+    changes = [
+        (_cuda, "load", load),
+        (_cuda, "host_arrays", True),
+        (backend, "cuda_missing", lambda: None),
+        (devices, "zeros", lambda shape, dtype, device: arena.aligned(shape, dtype)),
+        (devices, "asarray", lambda x, device=None: np.asarray(x)),
+        (devices, "free_memory", lambda: Schedule.memory),
+        (Schedule, "order", order),
+        (Schedule, "seed", seed),
+        (Schedule, "flush", flush),
+    ]
+    kept = [(where, name, getattr(where, name)) for where, name, _ in changes]
     token = backend._override.set("cuda")
     try:
+        for where, name, value in changes:
+            setattr(where, name, value)
         yield
     finally:
+        for where, name, value in kept:
+            setattr(where, name, value)
         backend._override.reset(token)
-        _cuda.load, Schedule.order, Schedule.seed, Schedule.flush = kept

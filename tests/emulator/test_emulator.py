@@ -59,7 +59,9 @@ def test_a_missing_barrier_gives_a_wrong_result_in_some_order(planted, name):
 
 def test_reverse_order_alone_is_not_enough(planted):
     x = np.arange(4 * SIZE, dtype=np.float32)
-    wrong = [not np.array_equal(y, RIGHT["missing_second_barrier"](x)) for y in results(planted, "missing_second_barrier", x)]
+    wrong = [
+        not np.array_equal(y, RIGHT["missing_second_barrier"](x)) for y in results(planted, "missing_second_barrier", x)
+    ]
     assert any(wrong[2:])
 
 

@@ -1,0 +1,94 @@
+"""Where arrays live: making, filling and moving them, on the host by NumPy and on a GPU by CuPy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from . import backend
+from .typing import Array
+
+DLPACK_CPU = 1  # DLPack's number of the device
+FILLED = 0.5  # of the free memory of a GPU, a data set may take so much
+
+
+def asarray(x: Any, device: str | None = None) -> Array:
+    """An array as fastdl takes it, on a device; without a copy where it is there already.
+
+    Parameters
+    ----------
+    x : array_like
+        NumPy's or CuPy's array, or one of another library that speaks DLPack or has a
+        `__cuda_array_interface__`: PyTorch's, JAX's or Numba's share their memory with the result.
+    device : {"cpu", "cuda", "auto"}, optional
+        Where it is wanted; where it is.
+
+    Returns
+    -------
+    numpy.ndarray or cupy.ndarray
+
+    Raises
+    ------
+    RuntimeError
+        For "cuda" where it is not usable, with the reason.
+
+    Examples
+    --------
+    >>> import fastdl as fd
+    >>> fd.asarray([1.0, 2.0], device="cpu")
+    array([1., 2.])
+    """
+    wanted = None if device is None else backend.device(device)
+    if not isinstance(x, np.ndarray) and not backend.on_cuda(x):
+        x = _shared(x)
+    if wanted == "cuda" and not backend.on_cuda(x):
+        return importlib.import_module("cupy").asarray(x)  # type: ignore[no-any-return]
+    return read(x) if wanted == "cpu" else x
+
+
+def is_foreign(x: Any) -> bool:
+    """Whether it is an array of another library, whose memory can be shared."""
+    return not isinstance(x, np.ndarray) and (hasattr(x, "__cuda_array_interface__") or hasattr(x, "__dlpack__"))
+
+
+def _shared(x: Any) -> Array:
+    """Another library's array as one of NumPy's or CuPy's on the same memory, or a list as an array."""
+    if hasattr(x, "__cuda_array_interface__"):
+        return importlib.import_module("cupy").asarray(x)  # type: ignore[no-any-return]
+    if hasattr(x, "__dlpack__"):
+        library = np if x.__dlpack_device__()[0] == DLPACK_CPU else importlib.import_module("cupy")
+        return library.from_dlpack(x)  # type: ignore[no-any-return]
+    return np.asarray(x)
+
+
+def read(array: Array) -> Array:
+    """The array on the host: itself, or a copy of one on a GPU."""
+    return array.get() if backend.on_cuda(array) else array  # type: ignore[attr-defined]
+
+
+def write(array: Array, values: Any) -> None:
+    """Set all elements, from the host or the same device."""
+    if backend.on_cuda(array) and not backend.on_cuda(values):
+        array.set(np.ascontiguousarray(np.broadcast_to(values, array.shape), array.dtype))  # type: ignore[attr-defined]
+    elif backend.on_cuda(values) and not backend.on_cuda(array):
+        array[...] = values.get()
+    else:
+        array[...] = values
+
+
+def zeros(shape: tuple[int, ...], dtype: Any, device: str) -> Array:
+    """A new array on a GPU, whose memory begins on a boundary of 512 bytes there."""
+    return importlib.import_module("cupy").zeros(shape, dtype)  # type: ignore[no-any-return]
+
+
+def free_memory() -> int:
+    """Bytes that are free on the GPU."""
+    return int(importlib.import_module("cupy").cuda.runtime.memGetInfo()[0])
+
+
+def has_room_for(x: Any, y: Any, device: str) -> bool:
+    """Whether a data set can lie on the device while a model is trained there."""
+    there = device == "cpu" or (backend.on_cuda(x) and backend.on_cuda(y))
+    return there or bool(x.nbytes + y.nbytes < FILLED * free_memory())

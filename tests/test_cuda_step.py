@@ -1,0 +1,235 @@
+"""Whole training steps on CUDA kernels, on the emulator: arena, recording, launches and kernels together."""
+
+import emulator
+import numpy as np
+import pytest
+
+import fastdl as fd
+from fastdl import losses, nn, optim
+
+ORDERS = [("forward", 0), ("random", 1)]
+orders = pytest.mark.parametrize("order, seed", ORDERS)
+
+
+def model():
+    return nn.Sequential(
+        nn.Linear(24, bias=False),
+        nn.BatchNorm(activation="relu"),
+        nn.Dropout(0.2),
+        nn.Linear(12),
+        nn.Tanh(),
+        nn.Linear(5),
+    )
+
+
+def rows(count=200, seed=0):
+    draw = np.random.default_rng(seed)
+    return draw.standard_normal((count, 10)).astype(np.float32), draw.integers(0, 5, count)
+
+
+def step(device, optimizer=None, loss=None, net=None, **options):
+    return fd.TrainStep(
+        net or model(),
+        loss or losses.SoftmaxCrossEntropy(),
+        optimizer or optim.Adam(3e-3),
+        batch_size=options.pop("batch_size", 32),
+        device=device,
+        seed=7,
+        **options,
+    )
+
+
+def curve(made, steps=60, batch=32, count=200):
+    x, y = rows(count)
+    made.bind(x, y)
+    found = []
+    for number in range(steps):
+        start = number * batch % (count - batch)
+        found.append(made.run(start, batch))
+    return np.array(found)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    made = step("cpu")
+    return curve(made), made.weights.snapshot()
+
+
+@orders
+def test_sixty_steps_equal_the_cpus(order, seed, expected):
+    with emulator.cuda(order, seed):
+        made = step("cuda")
+        found = curve(made)
+        weights = made.weights.snapshot()
+    np.testing.assert_allclose(found, expected[0], rtol=1e-5, atol=1e-5)
+    for name, array in expected[1].items():
+        np.testing.assert_allclose(weights[name], array, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_masks_are_the_cpus_to_the_bit():
+    x, y = rows(32)
+    masks = []
+    for device, where in (("cpu", np.errstate()), ("cuda", emulator.cuda("random", 3))):
+        with where:
+            made = step(device)
+            made.bind(x, y)
+            for _ in range(3):
+                made.run(0, 32)
+            masks.append(made.workspace.frame.children[2].array("mask", 32, 24, dtype=np.uint8).copy())
+    assert masks[0].tobytes() == masks[1].tobytes()
+    assert 0 < masks[0].mean() < 1
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optim.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
+        optim.RMSProp(1e-3, clip_norm=0.5),
+        optim.AdamW(3e-3, l1=1e-4),
+    ],
+    ids=lambda o: type(o).__name__,
+)
+def test_other_optimizers(optimizer):
+    net = nn.Sequential(nn.Linear(24, activation="sigmoid"), nn.Residual(nn.Linear(24), nn.GELU()), nn.Linear(5))
+    right = curve(step("cpu", optimizer, net=net), steps=20)
+    with emulator.cuda("random", 2):
+        found = curve(step("cuda", optimizer, net=net), steps=20)
+    np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["MSE", "L1", "Huber", "BinaryCrossEntropy"])
+def test_losses_element_by_element(name):
+    net, loss = nn.Sequential(nn.Linear(8, activation="tanh"), nn.Linear(3)), getattr(losses, name)()
+    x, _ = rows(64)
+    t = (rows(64, seed=1)[0][:, :3] > 0).astype(np.float32)
+    found = []
+    for device, where in (("cpu", np.errstate()), ("cuda", emulator.cuda("random", 5))):
+        with where:
+            made = step(device, optim.SGD(0.1), loss, net, batch_size=64)
+            found.append([made(x, t) for _ in range(10)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+def test_many_rows_are_cut_in_slices():
+    """More rows than one block works through: the gradient of the weights comes in slices, the norm in chunks."""
+    net = nn.Sequential(nn.Linear(16, activation="relu"), nn.BatchNorm(), nn.Linear(5))
+    x, y = rows(2100)
+    found = []
+    for device, where in (("cpu", np.errstate()), ("cuda", emulator.cuda())):
+        with where:
+            made = step(device, optim.SGD(0.1), net=net, batch_size=2100)
+            found.append([made(x, y) for _ in range(3)])
+            found[-1].append(made(x[:300], y[:300]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+def test_batches_in_parts():
+    x, y = rows(64)
+    found = []
+    for device, where in (("cpu", np.errstate()), ("cuda", emulator.cuda("random", 1))):
+        with where:
+            made = step(device, optim.Adam(1e-2), net=nn.Sequential(nn.Linear(8), nn.Dropout(0.5), nn.Linear(5)))
+            for _ in range(5):
+                made(x[:32], y[:32], first_row=0, rows=64)
+                last = made(x[32:], y[32:], first_row=32, rows=64)
+            found.append(last)
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+# ---------------------------------------------------------------- nobody waits
+
+
+def test_losses_are_added_up_without_waiting():
+    with emulator.cuda():
+        made, other = step("cuda"), step("cuda")
+        each = curve(other, steps=12)
+        x, y = rows()
+        made.bind(x, y)
+        made.sum = 3.0
+        for number in range(12):
+            assert made.run(number * 32 % 168, 32, wait=False) is None
+        assert made.sum == 3.0 + (32 * each).sum()
+        assert made.sum == made.sum
+        assert made.loss == each[-1]
+
+
+def test_a_bad_label_stops_all_changes_and_is_told_when_the_loss_is_read():
+    x, y = rows()
+    y[40] = 5
+    with emulator.cuda():
+        made = step("cuda")
+        made.bind(x, y)
+        made.run(0, 32, wait=False)
+        assert np.isfinite(made.sum)
+        before = made.weights.snapshot()
+        for start in (32, 64, 96):
+            made.run(start, 32, wait=False)
+        for name, array in made.weights.snapshot().items():
+            assert array.tobytes() == before[name].tobytes(), name
+        with pytest.raises(
+            ValueError, match=r"the label of row 8 of a batch is bad, wanted 0 to 4; since that step no"
+        ):
+            _ = made.sum
+        assert np.isfinite(made.run(96, 32))
+        assert made.weights.snapshot()["0.weight"].tobytes() != before["0.weight"].tobytes()
+
+
+def test_nothing_is_launched_anew_in_a_replayed_step(monkeypatch):
+    from fastdl.kernels import _cuda
+
+    with emulator.cuda():
+        made = step("cuda")
+        made.bind(*rows())
+        made.run(0, 32, wait=False)
+        monkeypatch.setattr(_cuda.Source, "call", lambda *_: pytest.fail("a launch was made ready in a replay"))
+        monkeypatch.setattr(fd.devices, "read", lambda *_: pytest.fail("something was read back in a replay"))
+        made.run(32, 32, wait=False)
+
+
+# ---------------------------------------------------------------- trainer
+
+
+def test_trainer_and_files_cross_devices(tmp_path):
+    x, y = rows(300)
+    with emulator.cuda("random", 1):
+        trainer = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(3e-3), device="cuda")
+        history = trainer.fit(x, y, validation=(x[:50], y[:50]), epochs=2, batch_size=32, progress=False)
+        outputs = trainer.predict(x)
+        trainer.save(tmp_path / "cuda.safetensors")
+    same = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(3e-3), device="cpu")
+    right = same.fit(x, y, validation=(x[:50], y[:50]), epochs=2, batch_size=32, progress=False)
+    for name in ("loss", "val_loss", "val_accuracy", "gradient_norm"):
+        np.testing.assert_allclose(history[name], right[name], rtol=1e-4, err_msg=name)
+    there = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(3e-3), device="cpu")
+    there.load(tmp_path / "cuda.safetensors")
+    np.testing.assert_allclose(there.predict(x), outputs, rtol=1e-4, atol=1e-5)
+    there.fit(x, y, epochs=1, batch_size=32, progress=False)
+    there.save(tmp_path / "cpu.safetensors")
+    with emulator.cuda():
+        back = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(3e-3), device="cuda")
+        back.load(tmp_path / "cpu.safetensors")
+        back.fit(x, y, epochs=1, batch_size=32, progress=False)
+    same.fit(x, y, epochs=2, batch_size=32, progress=False)
+    assert back.history["loss"][-1] == pytest.approx(same.history["loss"][-1], rel=1e-3)
+    assert back.step.count == same.step.count
+
+
+def test_trainer_tells_of_a_bad_label_at_the_end_of_the_epoch():
+    x, y = rows()
+    y[3] = -1
+    with emulator.cuda():
+        trainer = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(), device="cuda")
+        with pytest.raises(ValueError, match=r"the label of row \d+ of a batch is bad, wanted 0 to 4"):
+            trainer.fit(x, y, epochs=1, batch_size=32, progress=False)
+
+
+def test_a_data_set_too_large_for_the_device_comes_batch_by_batch(monkeypatch):
+    x, y = rows()
+    found = []
+    for memory in (1 << 34, 10_000):
+        monkeypatch.setattr(emulator.Schedule, "memory", memory)
+        with emulator.cuda():
+            trainer = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(), device="cuda")
+            found.append(trainer.fit(x, y, epochs=2, batch_size=32, progress=False)["loss"])
+        assert (trainer.step.rows_bound == 0) == (memory == 10_000)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
