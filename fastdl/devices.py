@@ -50,16 +50,21 @@ def asarray(x: Any, device: str | None = None) -> Array:
 
 def is_foreign(x: Any) -> bool:
     """Whether it is an array of another library, whose memory can be shared."""
-    return not isinstance(x, np.ndarray) and (hasattr(x, "__cuda_array_interface__") or hasattr(x, "__dlpack__"))
+    kind = type(x)  # asked, since a GPU's array may wait for the device when it is
+    return (
+        not isinstance(x, np.ndarray)
+        and not backend.on_cuda(x)
+        and (hasattr(kind, "__dlpack__") or hasattr(kind, "__cuda_array_interface__"))
+    )
 
 
 def _shared(x: Any) -> Array:
     """Another library's array as one of NumPy's or CuPy's on the same memory, or a list as an array."""
-    if hasattr(x, "__cuda_array_interface__"):
-        return importlib.import_module("cupy").asarray(x)  # type: ignore[no-any-return]
-    if hasattr(x, "__dlpack__"):
+    if hasattr(type(x), "__dlpack__"):
         library = np if x.__dlpack_device__()[0] == DLPACK_CPU else importlib.import_module("cupy")
         return library.from_dlpack(x)  # type: ignore[no-any-return]
+    if hasattr(type(x), "__cuda_array_interface__"):
+        return importlib.import_module("cupy").asarray(x)  # type: ignore[no-any-return]
     return np.asarray(x)
 
 
@@ -76,6 +81,16 @@ def write(array: Array, values: Any) -> None:
         array[...] = values.get()
     else:
         array[...] = values
+
+
+def fill(array: Array, value: float) -> None:
+    """Set all elements to one value."""
+    array.fill(value)
+
+
+def copy(array: Array) -> Array:
+    """A copy on the same device."""
+    return array.copy()
 
 
 def zeros(shape: tuple[int, ...], dtype: Any, device: str) -> Array:

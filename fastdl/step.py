@@ -421,11 +421,11 @@ class TrainStep:
         return [weights.flat, weights.averages_flat, *self.moments, *of_batch]
 
     def _state(self, workspace: Workspace) -> list[Array]:
-        return [array.copy() for array in self._changing(workspace)]
+        return [devices.copy(array) for array in self._changing(workspace)]
 
     def _restore(self, workspace: Workspace, state: list[Array]) -> None:
         for array, saved in zip(self._changing(workspace), state, strict=True):
-            array[...] = saved
+            devices.write(array, saved)
 
     def _poison_buffers(self, workspace: Workspace) -> None:
         for frame in (workspace.frame, workspace.loss, workspace.input, workspace.update):
@@ -440,7 +440,7 @@ class TrainStep:
         Every array is full of NaN while it is recorded, so that a value read past the seal is a wrong
         one; and so are the buffers before the proof, but for those of rows that were handed over.
         """
-        after, given = self._state(workspace), [array.copy() for array in self._input_rows(workspace)]
+        after, given = self._state(workspace), [devices.copy(array) for array in self._input_rows(workspace)]
         weights, views = workspace.weights, workspace.weights.layout.views
         _fill_with_nan(weights.params, weights.averages, workspace.shared.grads, *map(views, self.moments))
         self._poison_buffers(workspace)
@@ -452,9 +452,10 @@ class TrainStep:
             _fill_with_nan(workspace.shared.grads)
         if not bound:
             for array, rows in zip(self._input_rows(workspace), given, strict=True):
-                array[...] = rows
+                devices.write(array, rows)
         tape.replay()
-        same = all(a.tobytes() == b.tobytes() for a, b in zip(after, self._state(workspace), strict=True))
+        states = zip(after, self._changing(workspace), strict=True)
+        same = all(devices.read(a).tobytes() == devices.read(b).tobytes() for a, b in states)
         self._restore(workspace, after)
         if not same:
             raise RuntimeError(
@@ -469,4 +470,4 @@ def _fill_with_nan(*groups: Mapping[str, Array]) -> None:
     """Fill named views with NaN: not the gaps between them, which stay 0 for ever."""
     for views in groups:
         for array in views.values():
-            array.fill(np.nan)
+            devices.fill(array, np.nan)

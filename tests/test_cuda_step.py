@@ -1,5 +1,6 @@
 """Whole training steps on CUDA kernels, on the emulator: arena, recording, launches and kernels together."""
 
+import cupy_on_host
 import emulator
 import numpy as np
 import pytest
@@ -61,6 +62,20 @@ def test_sixty_steps_equal_the_cpus(order, seed, expected):
         made = step("cuda")
         found = curve(made)
         weights = made.weights.snapshot()
+    np.testing.assert_allclose(found, expected[0], rtol=1e-5, atol=1e-5)
+    for name, array in expected[1].items():
+        np.testing.assert_allclose(weights[name], array, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_the_same_on_arrays_of_cupys_own_type(expected):
+    """Which are dispatched by their type, as on a device, beside NumPy's on the CPU."""
+    pytest.importorskip("cupy")
+    with emulator.cuda("random", 1, arrays=cupy_on_host):
+        made = step("cuda")
+        found = curve(made)
+        assert type(made.weights.flat).__module__ == "cupy"
+        weights = made.weights.snapshot()
+        assert fd.ops.add(np.ones(2), np.ones(2)).tolist() == [2, 2]  # on the CPU, in the same process
     np.testing.assert_allclose(found, expected[0], rtol=1e-5, atol=1e-5)
     for name, array in expected[1].items():
         np.testing.assert_allclose(weights[name], array, rtol=2e-4, atol=2e-5, err_msg=name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, devices
 from ..arena import aligned
 from ..kernels.control.cuda import SUM, WORDS, tick
 from ..recorder import launch, seal, unseal
@@ -202,7 +202,7 @@ class Frame:
     def poison(self) -> None:
         """Fill every buffer with NaN or 0, here and within: what is read must first be written."""
         for buffer in self._room.values():
-            buffer.fill(np.nan if buffer.dtype.kind == "f" else 0)
+            devices.fill(buffer, np.nan if buffer.dtype.kind == "f" else 0)
         for child in self.children:
             child.poison()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import backend, checks
+from .. import backend, checks, devices
 from ..recorder import launch, recording
 from ..typing import Array
 
@@ -61,17 +61,20 @@ def gather(
     rows = order.size if rows is None else rows
     if rows < 0:
         raise ValueError(f"{op}: rows is {rows}, wanted 0 or more")
-    library = backend.library_of(data)
-    begin = library.zeros(1, np.int64) if start is None else checks.array(op, "start", start, "s", np.int64, size=1)
+    begin = (
+        backend.library_of(data).zeros(1, np.int64)
+        if start is None
+        else checks.array(op, "start", start, "s", np.int64, size=1)
+    )
     if not recording():
-        first = int(begin[0])
+        first = int(devices.read(begin)[0])
         if first < 0 or first + rows > order.size:
             raise IndexError(f"{op}: rows {first} to {first + rows} of order were asked for, which has {order.size}")
-        wanted = order[first : first + rows]
-        bad = library.flatnonzero((wanted < 0) | (wanted >= data.shape[0]))
+        wanted = devices.read(order[first : first + rows])
+        bad = np.flatnonzero((wanted < 0) | (wanted >= data.shape[0]))
         if bad.size:
             at = first + int(bad[0])
-            raise IndexError(f"{op}: order[{at}] is {order[at]}, wanted 0 to {data.shape[0] - 1}")
+            raise IndexError(f"{op}: order[{at}] is {wanted[bad[0]]}, wanted 0 to {data.shape[0] - 1}")
     taken = checks.output(op, "out", out, (rows, *data.shape[1:]), data)
     checks.apart(op, {"out": out}, {"data": data, "order": order, "start": begin})
     if taken.size:

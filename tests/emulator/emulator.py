@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import cupy_on_host
 import numpy as np
 
 from fastdl import arena, backend, devices
@@ -202,6 +203,7 @@ class Kernel:
         return text.value.decode()
 
     def __call__(self, grid, block, args, *, shared_mem=0):
+        args = [cupy_on_host.behind(value) if backend.on_cuda(value) else value for value in args]
         memory = _Memory([value for value in args if _is_pointer(value)])
         values = [
             np.uint64(memory.address(value)).tobytes() if _is_pointer(value) else value.tobytes() for value in args
@@ -237,21 +239,27 @@ def load(source, variant, kernel):
 
 
 @contextlib.contextmanager
-def cuda(order="forward", seed=0, flush=True):
-    """Within it NumPy arrays run on CUDA kernels, and these on the emulator; the device "cuda" is its memory."""
+def cuda(order="forward", seed=0, flush=True, arrays=np):
+    """Within it the device "cuda" is the emulator's memory, and kernels run there.
+
+    `arrays` is what makes its arrays: NumPy, all of whose arrays then go to CUDA kernels, or `cupy_on_host`.
+    """
     changes = [
         (_cuda, "load", load),
         (_cuda, "host_arrays", True),
         (backend, "cuda_missing", lambda: None),
-        (devices, "zeros", lambda shape, dtype, device: arena.aligned(shape, dtype)),
-        (devices, "asarray", lambda x, device=None: np.asarray(x)),
+        (devices, "zeros", lambda shape, dtype, device: arrays.asarray(arena.aligned(shape, dtype))),
+        (devices, "asarray", lambda x, device=None: arrays.asarray(x)),
         (devices, "free_memory", lambda: Schedule.memory),
         (Schedule, "order", order),
         (Schedule, "seed", seed),
         (Schedule, "flush", flush),
     ]
+    if arrays is not np:
+        changes += [(devices, name, getattr(arrays, name)) for name in ("read", "write", "fill", "copy")]
+        changes.append((backend, "library_of", lambda array: arrays if backend.on_cuda(array) else np))
     kept = [(where, name, getattr(where, name)) for where, name, _ in changes]
-    token = backend._override.set("cuda")
+    token = backend._override.set("cuda" if arrays is np else None)
     try:
         for where, name, value in changes:
             setattr(where, name, value)
