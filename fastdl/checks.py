@@ -143,7 +143,7 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
 
 def _one_device(op: str, arguments: dict[str, Array | None]) -> None:
     """Raise if some arrays live on a GPU and others do not."""
-    given = {name: value for name, value in arguments.items() if value is not None}
+    given = {name: value for name, value in arguments.items() if value is not None and value.size}
     cuda = [name for name, value in given.items() if backend.on_cuda(value)]
     if cuda and len(cuda) < len(given):
         host = next(name for name in given if name not in cuda)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import ops
+from . import backend, devices, ops
 from .nn.frame import Frame
 from .typing import Array, Shape
 
@@ -121,7 +121,7 @@ class SoftmaxCrossEntropy(Loss):
         return ops.softmax_cross_entropy(
             output,
             target,
-            **self._options(output.dtype),
+            **self._options(output),
             scale=frame.scale,
             total=frame.total,
             status=frame.status,
@@ -131,8 +131,9 @@ class SoftmaxCrossEntropy(Loss):
         )[1]
 
     def value(self, output: Array, target: Array) -> float:
-        target = np.asarray(target, output.dtype) if self.soft else target
-        return float(ops.softmax_cross_entropy(output, target, **self._options(output.dtype))[0][0])
+        target = _like(target, output) if self.soft else target
+        loss, _ = ops.softmax_cross_entropy(output, target, **self._options(output))
+        return float(devices.read(loss)[0])
 
     def compared(self, output: Array, target: Array) -> tuple[Array, Array]:
         """Rows that are not ignored; of soft targets the class with the largest share."""
@@ -144,11 +145,14 @@ class SoftmaxCrossEntropy(Loss):
     def probabilities(self, output: Array) -> Array:
         return ops.softmax(output)
 
-    def _options(self, dtype: Any) -> dict[str, Any]:
-        """The weights of classes are one array for ever, since a recorded step keeps its address."""
+    def _options(self, output: Array) -> dict[str, Any]:
+        """The weights of classes are one array for ever on each device, since a recorded step keeps its address."""
         weights = None
         if self.class_weights is not None:
-            weights = self._weights.setdefault(dtype, np.array(self.class_weights, dtype))
+            key = output.dtype, backend.on_cuda(output)
+            if key not in self._weights:
+                self._weights[key] = backend.library_of(output).array(self.class_weights, output.dtype)
+            weights = self._weights[key]
         return {"smoothing": self.smoothing, "class_weights": weights, "ignored": self.ignored}
 
 
@@ -178,8 +182,8 @@ class ElementLoss(Loss):
         )[1]
 
     def value(self, output: Array, target: Array) -> float:
-        target = np.asarray(target, output.dtype)
-        return float(ops.loss(output, target, self.name, delta=self.delta)[0][0])
+        target = _like(target, output)
+        return float(devices.read(ops.loss(output, target, self.name, delta=self.delta)[0])[0])
 
 
 @dataclass(frozen=True)
@@ -255,6 +259,13 @@ class BinaryCrossEntropy(ElementLoss):
 
     def probabilities(self, output: Array) -> Array:
         return ops.activation(output, "sigmoid")
+
+
+def _like(target: Array, output: Array) -> Array:
+    """Targets in the dtype and on the device of outputs."""
+    if backend.on_cuda(output):
+        return devices.asarray(target, "cuda").astype(output.dtype, copy=False)
+    return np.asarray(target, output.dtype)
 
 
 def _check_values(loss: Loss, target: Array, good: Array, wanted: str) -> None:

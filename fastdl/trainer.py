@@ -377,7 +377,8 @@ class Trainer:
     def _gradient_norm(self) -> float:
         """Of the last step, before clipping."""
         assert self.step is not None and self.step.workspace is not None
-        return float(ops.global_norm(self.step.workspace.grads_flat[: self.weights.trained])[0][0])
+        norm, _ = ops.global_norm(self.step.workspace.grads_flat[: self.weights.trained])
+        return float(devices.read(norm)[0])
 
     def _feed(self, x: Any, y: Array | None, batch_size: int, accumulate: int) -> Feed:
         if y is None:

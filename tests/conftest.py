@@ -27,6 +27,12 @@ if not NUMBA:
 
 
 def pytest_collection_modifyitems(items):
+    missing = backend.cuda_missing() if any(item.get_closest_marker("gpu") for item in items) else None
+    if missing and os.environ.get("FASTDL_REQUIRE_CUDA"):
+        raise pytest.UsageError(f"FASTDL_REQUIRE_CUDA is set, and no GPU can be used: {missing}")
+    for item in items:
+        if missing and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=missing))
     for item in items if not NUMBA else ():
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if item.get_closest_marker("numba") or any(isinstance(p, str) and p == "numba" for p in parameters):

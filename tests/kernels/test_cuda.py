@@ -90,6 +90,46 @@ def test_kernel_and_reference_compute_the_same(op, name, dtype, large):
     agrees()
 
 
+# ---------------------------------------------------------------- on a device
+
+
+def run_on_device(function, case):
+    """Call on copies on the GPU, each with a few numbers beside it. The outputs; inputs must be as before."""
+    import cupy
+
+    beside, held = 16, {}
+    for name, v in case.args.items():
+        if isinstance(v, np.ndarray):
+            held[name] = whole = cupy.zeros(v.size + beside, v.dtype)
+            whole[: v.size] = cupy.asarray(v.reshape(-1))
+    views = {name: whole[: whole.size - beside].reshape(case.args[name].shape) for name, whole in held.items()}
+    function(*(views.get(name, v) for name, v in case.args.items()))
+    for name, whole in held.items():
+        assert not whole[whole.size - beside :].any(), f"memory beyond {name} was written"
+        if name not in case.bounds and name not in case.scratch:
+            assert_same_bits(views[name].get(), case.args[name], name=f"input {name}")
+    return {name: views[name].get() for name in case.bounds}
+
+
+@every_kernel
+@pytest.mark.gpu
+@pytest.mark.parametrize("large", [False, True], ids=["ragged", "pieces"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernel_and_reference_compute_the_same_on_a_device(op, name, dtype, large):
+    function, reference = getattr(module(op), name), getattr(module(op, "reference"), name)
+
+    @settings(max_examples=10, phases=[Phase.generate])
+    @given(st.data())
+    def agrees(data):
+        case = CASES[op][name](data.draw, dtype, large)
+        found = run_on_device(function, case)
+        check(case, found, run(reference, wide(case.args), case))
+        for output, array in run_on_device(function, case).items():
+            assert_same_bits(array, found[output], name=f"{output} of a second run")
+
+    agrees()
+
+
 @every_kernel
 @pytest.mark.skipif(bool(emulator.SANITIZER), reason="no other lines run than above")
 def test_nan_and_infinity_go_where_the_reference_lets_them(op, name):
