@@ -224,7 +224,7 @@ def _train(options: argparse.Namespace) -> int:
     resume = out / recipes.CHECKPOINT if options.resume else None
     if resume is not None and not resume.exists():
         raise UsageError(f"--resume {out}: there is no {recipes.CHECKPOINT} yet; start anew")
-    _say(f"backend: {backend.describe()}")
+    _say(f"backend: {backend.describe(backend.device(config.device))}")
     try:
         if resume is None:
             write_atomic(out / "config.toml", config.to_toml().encode())

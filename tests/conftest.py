@@ -23,7 +23,10 @@ settings.load_profile("thorough" if FUZZ else "ci")
 # Without Numba the reference kernels run, and what is about compiled ones has nothing to look at.
 NUMBA = backend.numba_missing() is None
 if not NUMBA:
-    collect_ignore = ["test_ops_processes.py", *(f"kernels/test_{name}.py" for name in ("agreement", "math", "philox"))]
+    # Those of CUDA have run with Numba, on which nothing in them depends.
+    of_kernels = "agreement", "math", "philox", "cuda", "cuda_compiles"
+    collect_ignore = ["test_ops_processes.py", "test_cuda_step.py", "test_gpu.py", "emulator"]
+    collect_ignore += [f"kernels/test_{name}.py" for name in of_kernels]
 
 
 def pytest_collection_modifyitems(items):
