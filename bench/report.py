@@ -17,7 +17,7 @@ KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 RESULTS = Path(__file__).resolve().parent / "results"
 README = KERNELS / "README.md"
 DTYPES = {"gather": "any number of 8 to 64 bits but float16", "philox": "32-bit words"}  # others: float32, float64
-BACKENDS = {"NumPy": "reference.py", "Numba": "cpu.py", "CUDA": "cuda.cu"}
+BACKENDS = {"NumPy": "reference.py", "Numba": "cpu.py", "CUDA": "cuda.cu*"}
 
 
 def keep(full: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def catalogue() -> str:
     for reference in sorted(KERNELS.glob("*/reference.py")):
         folder = reference.parent
         what = (ast.get_docstring(ast.parse(reference.read_text())) or "").split("\n\n")[0].replace("\n", " ")
-        there = ("yes" if (folder / file).exists() else "not yet" for file in BACKENDS.values())
+        there = ("yes" if any(folder.glob(file)) else "not yet" for file in BACKENDS.values())
         names = ", ".join(f"`{name}`" for name in functions(reference))
         cells = [
             f"[{folder.name}]({folder.name}/README.md)",

@@ -405,12 +405,20 @@ class TrainStep:
         """Raise for a row's label; on a GPU, which may be steps ahead, for a row of one of its batches."""
         devices.write(workspace.control.status, 0)
         self._unsummed = 0
-        wanted = f"wanted 0 to {workspace.weights.output_shape[0] - 1}"
+        classes, what = workspace.weights.output_shape[0], "this step changed no parameter"
         if label is None:
-            raise ValueError(
-                f"TrainStep: the label of row {row} of a batch is bad, {wanted}; since that step no parameter changed"
-            )
-        raise ValueError(f"TrainStep: the label of row {row} is {label}, {wanted}; this step changed no parameter")
+            what = "since that step no parameter changed"
+            row, label = self._bad_label(classes) or (row, None)
+        of = f"row {row} is {label}" if label is not None else f"row {row} of a batch is another number"
+        raise ValueError(f"TrainStep: the label of {of}, wanted 0 to {classes - 1}; {what}")
+
+    def _bad_label(self, classes: int) -> tuple[int, Any] | None:
+        """The first row of the bound data set whose label no class has, and the label."""
+        if self._targets is None:
+            return None
+        targets = devices.read(self._targets)
+        bad = np.flatnonzero(((targets < 0) | (targets >= classes)) & (targets != getattr(self._loss, "ignored", None)))
+        return (int(bad[0]), targets[bad[0]]) if bad.size else None
 
     # ------------------------------------------------------------ recording
 

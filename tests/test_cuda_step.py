@@ -181,9 +181,7 @@ def test_a_bad_label_stops_all_changes_and_is_told_when_the_loss_is_read():
             made.run(start, 32, wait=False)
         for name, array in made.weights.snapshot().items():
             assert array.tobytes() == before[name].tobytes(), name
-        with pytest.raises(
-            ValueError, match=r"the label of row 8 of a batch is bad, wanted 0 to 4; since that step no"
-        ):
+        with pytest.raises(ValueError, match=r"the label of row 40 is 5, wanted 0 to 4; since that step no parameter"):
             _ = made.sum
         assert np.isfinite(made.run(96, 32))
         assert made.weights.snapshot()["0.weight"].tobytes() != before["0.weight"].tobytes()
@@ -234,7 +232,7 @@ def test_trainer_tells_of_a_bad_label_at_the_end_of_the_epoch():
     y[3] = -1
     with emulator.cuda():
         trainer = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(), device="cuda")
-        with pytest.raises(ValueError, match=r"the label of row \d+ of a batch is bad, wanted 0 to 4"):
+        with pytest.raises(ValueError, match=r"the label of row 3 is -1, wanted 0 to 4"):
             trainer.fit(x, y, epochs=1, batch_size=32, progress=False)
 
 

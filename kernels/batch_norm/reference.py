@@ -3,7 +3,7 @@
 Training: y = gamma (x - mean) inv_std + beta with the batch's mean and biased variance,
 inv_std = 1 / sqrt(var + eps). x is (n, c), in the `_images` functions (n, c, s) with all of s
 pixels taken together. The `_relu` names apply max(y, 0) in the same pass. `sums` and `terms` are
-scratch of the CPU kernels.
+scratch of the compiled kernels.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 `delta` is Huber's; the others ignore it. `weights` (n,) or (0,) for none: of rows; the mean is then
 over their sum. `scale` (1,) float64 is 1 / rows of the whole batch. `total` (1,) float64 grows by the
-scaled sum. `sums` is scratch of the CPU kernels.
+scaled sum. `sums` is scratch of the compiled kernels.
 """
 
 import numpy as np

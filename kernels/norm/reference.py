@@ -1,7 +1,7 @@
 """The Euclidean norm of a flat array x (n,), and the factor that brings it down to a limit.
 
 norm (1,) float64 = sqrt(sum x_i^2); factor (1,) float64 = min(1, limit / norm). `sums` is scratch of
-the CPU kernel.
+the compiled kernels.
 """
 
 import numpy as np

@@ -1,7 +1,9 @@
 """Run Python where it can load kernels that were compiled with a sanitizer.
 
-python tests/emulator/sanitized.py address -m pytest tests/kernels/test_cuda.py
-python tests/emulator/sanitized.py thread -m pytest tests/kernels/test_cuda.py
+python tests/emulator/sanitized.py address -m pytest --capture=sys tests/kernels/test_cuda.py
+python tests/emulator/sanitized.py thread -m pytest --capture=sys tests/kernels/test_cuda.py
+
+Without --capture=sys pytest holds back what a sanitizer says, and it is lost when the process ends.
 """
 
 import os
