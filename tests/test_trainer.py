@@ -88,7 +88,9 @@ def test_every_row_is_taken_once_an_epoch_in_an_order_of_its_own():
     made.fit(x, np.zeros(50, int), epochs=1, batch_size=8, progress=False)
     step = made.step
     run = step.run
-    step.run = lambda start, rows: taken.append(step._order[start : start + rows].copy()) or run(start, rows)
+    step.run = lambda start, rows, **how: (
+        taken.append(step._order[start : start + rows].copy()) or run(start, rows, **how)
+    )
     made.fit(x, np.zeros(50, int), epochs=2, batch_size=8, progress=False)
     epochs = np.concatenate(taken).reshape(2, 50)
     assert (np.sort(epochs, axis=1) == np.arange(50)).all()
