@@ -18,7 +18,7 @@ def work(shape):
     averages[0], averages[1] = 1, 0
     variance, mean = batch
     statistics = ops.BatchStatistics(mean, variance, unset(mean.shape))
-    scratch = ops.BatchNormWork.of(x.shape, x.dtype)
+    scratch = ops.BatchNormWork.of(x)
 
     def forward():
         ops.batch_norm(x, gamma, beta, correction=1, out=y, statistics=statistics, work=scratch)

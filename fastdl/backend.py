@@ -134,6 +134,11 @@ def of(array: Any) -> str:
     return "cuda" if CUDA_ARRAYS and on_cuda(array) else active()
 
 
+def gpu_of(array: Any) -> int | None:
+    """The number of the GPU that an array lives on; None for one on the host."""
+    return int(array.device.id) if on_cuda(array) else None
+
+
 def library_of(array: Any) -> Any:
     """The module that makes arrays like this one: NumPy or CuPy."""
     return importlib.import_module("cupy") if on_cuda(array) else np

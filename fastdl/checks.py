@@ -47,7 +47,7 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: in
     if size is not None and value.size != size:
         raise ValueError(f"{op}: {name} has {value.size} elements, wanted {size}")
     flags = value.flags
-    if not flags.c_contiguous or (kind is np.ndarray and not flags.aligned):
+    if not flags.c_contiguous or not (flags.aligned if kind is np.ndarray else _is_aligned(value)):
         if recording():
             raise ValueError(
                 f"{op}: {name} is not contiguous, and a recorded step cannot copy it; give the op a contiguous array"
@@ -55,6 +55,11 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: in
         value = value.copy(order="C")
     result: Array = value
     return result
+
+
+def _is_aligned(value: Any) -> bool:
+    """Of a sealed array, which always is, or one on a GPU, where a view may begin anywhere."""
+    return not backend.on_cuda(value) or backend.address(value) % value.itemsize == 0
 
 
 def _other(op: str, name: str, value: Any, remedy: str = "") -> Any:
@@ -107,7 +112,7 @@ def changed(op: str, name: str, value: Any, shape: tuple[int, ...], dtype: Any, 
         wrong = "is not contiguous"
     elif kind is np.ndarray and not flags.writeable:
         wrong = "is read-only"
-    elif kind is np.ndarray and not flags.aligned:
+    elif not (flags.aligned if kind is np.ndarray else _is_aligned(value)):
         wrong = "is not aligned"
     else:
         found: Array = value
@@ -151,6 +156,12 @@ def _one_device(op: str, arguments: dict[str, Array | None]) -> None:
             f"{op}: {cuda[0]} is a CuPy array and {host} a NumPy array; move one of them, "
             f"{host} = fastdl.asarray({host}, device='cuda') say"
         )
+    for name in cuda:
+        if (lies := backend.gpu_of(given[name])) != (current := devices.current()):
+            raise ValueError(
+                f"{op}: {name} lies on GPU {lies}, and GPU {current} is in use; move it, or work within "
+                f"`with {name}.device:`"
+            )
 
 
 def _overlap(a: Array, b: Array) -> bool:

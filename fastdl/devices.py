@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from . import backend
+from .kernels._cuda import device_error
 from .typing import Array
 
 DLPACK_CPU = 1  # DLPack's number of the device
-FILLED = 0.5  # of the free memory of a GPU, a data set may take so much
 
 
 def asarray(x: Any, device: str | None = None) -> Array:
@@ -69,8 +69,13 @@ def _shared(x: Any) -> Array:
 
 
 def read(array: Array) -> Array:
-    """The array on the host: itself, or a copy of one on a GPU."""
-    return array.get() if backend.on_cuda(array) else array  # type: ignore[attr-defined]
+    """The array on the host: itself, or a copy of one on a GPU, which waits for all that was launched before."""
+    if not backend.on_cuda(array):
+        return array
+    try:
+        return array.get()  # type: ignore[attr-defined,no-any-return]
+    except RuntimeError as error:
+        raise device_error("a kernel, or the copy itself,", error) from error
 
 
 def write(array: Array, values: Any) -> None:
@@ -99,11 +104,11 @@ def zeros(shape: tuple[int, ...], dtype: Any, device: str) -> Array:
 
 
 def free_memory() -> int:
-    """Bytes that are free on the GPU."""
-    return int(importlib.import_module("cupy").cuda.runtime.memGetInfo()[0])
+    """Bytes that are free on the GPU, or held by CuPy for further arrays."""
+    cupy = importlib.import_module("cupy")
+    return int(cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes())
 
 
-def has_room_for(x: Any, y: Any, device: str) -> bool:
-    """Whether a data set can lie on the device while a model is trained there."""
-    there = device == "cpu" or (backend.on_cuda(x) and backend.on_cuda(y))
-    return there or bool(x.nbytes + y.nbytes < FILLED * free_memory())
+def current() -> int:
+    """The number of the GPU that launches go to."""
+    return int(importlib.import_module("cupy").cuda.runtime.getDevice())

@@ -149,7 +149,7 @@ class SoftmaxCrossEntropy(Loss):
         """The weights of classes are one array for ever on each device, since a recorded step keeps its address."""
         weights = None
         if self.class_weights is not None:
-            key = output.dtype, backend.on_cuda(output)
+            key = output.dtype, backend.gpu_of(output)
             if key not in self._weights:
                 self._weights[key] = backend.library_of(output).array(self.class_weights, output.dtype)
             weights = self._weights[key]

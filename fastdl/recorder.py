@@ -133,6 +133,7 @@ class _Closed:
     item = tolist = tobytes = fill = copy = astype = dot = sort = argsort = get = set = _closed
     sum = prod = mean = std = var = max = min = any = all = argmax = argmin = _closed
     cumsum = cumprod = clip = round = take = put = repeat = nonzero = flatten = _closed
+    ptp = compress = choose = byteswap = diagonal = trace = scatter_add = scatter_max = scatter_min = _closed
 
     def __getitem__(self, key: Any) -> Any:
         view = super().__getitem__(key)  # type: ignore[misc]
@@ -169,7 +170,9 @@ def _sealed_on_cuda(kind: Any) -> Any:
         def _holds(self, view: Any) -> bool:
             return view.size == 0 or view.data.mem is self.data.mem
 
-    for name in ("add", "sub", "mul", "truediv", "pow", "neg", "eq", "ne", "lt", "le", "gt", "ge", "matmul", "abs"):
+    names = "add sub mul truediv floordiv mod divmod pow matmul and or xor lshift rshift"
+    names += " neg pos abs invert eq ne lt le gt ge"
+    for name in names.split():
         for operator in (f"__{name}__", f"__r{name}__", f"__i{name}__"):
             setattr(SealedOnCuda, operator, _Closed._closed)  # CuPy's own do not ask __array_ufunc__
     SealedOnCuda.__hash__ = None  # type: ignore[assignment]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Mapping
@@ -141,6 +142,7 @@ class TrainStep:
         self._record = record
         self._next = 0, 0  # of a batch that comes in parts: the next part's first row, and the rows of all
         self._unsummed = 0  # rows of the last batch, if its loss has not been added to the sum on the GPU
+        self._told = 0  # batches that a GPU was given since its count was 0
         self._tapes: dict[tuple[Any, ...], Tape] = {}
         self._data: Array | None = None
         self._targets: Array | None = None
@@ -239,6 +241,11 @@ class TrainStep:
         """How many rows the bound data set has; 0 if none is."""
         return 0 if self._order is None else len(self._order)
 
+    @property
+    def bytes_bound(self) -> int:
+        """How many bytes it takes."""
+        return sum(int(a.nbytes) for a in (self._data, self._targets, self._order) if a is not None)
+
     def set_order(self, order: Array) -> None:
         """The order in which `run` takes the rows: as many numbers of rows as the data set has, in integers."""
         if self._order is None or self._data is None:
@@ -319,9 +326,10 @@ class TrainStep:
         self._next = 0, 0  # unless all goes well
         self._tick(workspace, start, first_row, total)
         # A child of fork must not replay its parent's parallel kernels, hence the process's number.
-        key = n, first, last, bound, backend.active(), os.getpid()
+        on_cpu = self.device == "cpu"
+        key = n, first, last, bound, backend.active() if on_cpu else "cuda", os.getpid()
         tape = self._tapes.get(key)
-        with backend.one_blas_thread():
+        with backend.one_blas_thread() if on_cpu else contextlib.nullcontext():
             if tape is not None:
                 tape.replay()
             else:
@@ -341,6 +349,7 @@ class TrainStep:
             self._raise_bad_label(workspace, row, label)
         if last:
             self._unsummed = total
+            self._told += 1
         else:
             self._next = first_row + n, total
         self.count += last
@@ -403,8 +412,16 @@ class TrainStep:
 
     def _raise_bad_label(self, workspace: Workspace, row: int, label: Any = None) -> NoReturn:
         """Raise for a row's label; on a GPU, which may be steps ahead, for a row of one of its batches."""
-        devices.write(workspace.control.status, 0)
-        self._unsummed = 0
+        control = workspace.control
+        if self.device == "cuda":  # of the batches that it was told of, some took no effect
+            lost = self._told - int(devices.read(control.count)[0])
+            self.count -= lost
+            self.drawn -= lost
+            self._told = self._unsummed = 0
+            for word in (control.count, control.sum, control.loss):
+                devices.write(word, 0)
+        devices.write(control.status, 0)
+        self._next = 0, 0
         classes, what = workspace.weights.output_shape[0], "this step changed no parameter"
         if label is None:
             what = "since that step no parameter changed"

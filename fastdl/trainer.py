@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +29,8 @@ from .typing import Array
 __all__ = ["History", "SkippedRowWarning", "Trainer"]
 
 PREDICT_ROWS = {"cpu": 256, "cuda": 8192}  # at a time: activations stay in the cache; a GPU has enough to do
+FILLED = 0.5  # of the free memory of a GPU, a data set may take so much
+PREDICT_NUMBERS = 1 << 24  # of the widest layer's, at a time, on a GPU
 Metric = str | Callable[[Array, Array], float]
 
 
@@ -305,7 +309,8 @@ class Trainer:
 
     def _try_metrics(self, x: Any, y: Any) -> None:
         """Raise now if a metric does not go with the loss; one of the user's own may need more rows than these."""
-        compared = self._loss.compared(self.predict(x), np.asarray(y[: len(y)]))
+        outputs, targets = devices.read(self.predict(x)), np.asarray(devices.read(y[: len(y)]))
+        compared = self._loss.compared(outputs, targets)
         for name, measure in self._metrics.items():
             if name in self._library and len(compared[0]):
                 measure(*compared)
@@ -323,24 +328,26 @@ class Trainer:
                 for callback in self._callbacks:
                     callback.on_epoch_begin(self.epochs)
                 begun, began = self._begun, time.perf_counter()
-                before = begun.rows
+                before, before_it = begun.rows, dataclasses.replace(begun)
                 # A GPU adds losses up by itself; only who wants to see each of them waits for each step.
                 wait = self.device == "cpu" or feed.waits or bool(each_batch)
                 if not wait:
                     assert self.step is not None
                     self.step.sum = begun.total
-                for number, (place, rows, loss) in enumerate(feed.epoch(self.epochs, begun.place, wait)):
-                    begun.place = place
-                    begun.rows += rows
-                    if loss is not None:
-                        begun.total += rows * loss
-                        for callback in each_batch:
-                            callback.on_batch_end(number, {"loss": loss})
-                    if stop.asked or self.stop_training:
-                        self.interrupted = stop.asked
-                        break
-                if not wait and self.step:
-                    begun.total = self.step.sum
+                try:
+                    for number, (place, rows, loss) in enumerate(feed.epoch(self.epochs, begun.place, wait)):
+                        begun.place = place
+                        begun.rows += rows
+                        if loss is not None:
+                            begun.total += rows * loss
+                            for callback in each_batch:
+                                callback.on_batch_end(number, {"loss": loss})
+                        if stop.asked or self.stop_training:
+                            self.interrupted = stop.asked
+                            break
+                finally:
+                    if not wait:
+                        self._add_up(begun, before_it)
                 seconds = time.perf_counter() - began
                 if begun.rows > before:
                     begun.norm = self._gradient_norm()
@@ -363,11 +370,22 @@ class Trainer:
                     self.interrupted = True
                     return
 
+    def _add_up(self, begun: EpochBegun, before_it: EpochBegun) -> None:
+        """Take the losses of the steps from the GPU. If one had a bad label, none of this call's rows have come."""
+        assert self.step is not None
+        try:
+            begun.total = self.step.sum
+        except ValueError:
+            begun.place, begun.rows, begun.total = before_it.place, before_it.rows, before_it.total
+            raise
+
     def _measure_epoch(self, validation: Any, asked: Callable[[], bool]) -> dict[str, float]:
         """What the history tells of the epoch just made."""
         weights, state, begun = self.weights, self._training_state(), self._begun
         row = {"epoch": self.epochs + 1, "loss": begun.total / max(1, begun.rows)}
-        row["penalty"] = self.optimizer.penalty(devices.read(weights.flat[: weights.decayed]))
+        penalised = self.optimizer.weight_decay or self.optimizer.l1
+        decayed = weights.flat[: weights.decayed if penalised else 0]  # read from a GPU only if they are needed
+        row["penalty"] = self.optimizer.penalty(devices.read(decayed))
         if validation is not None:
             row |= {f"val_{name}": value for name, value in self._evaluate(validation, asked).items()}
         row["learning_rate"] = self.optimizer.learning_rate(max(1, state.steps if state else 1))
@@ -383,7 +401,7 @@ class Trainer:
     def _feed(self, x: Any, y: Array | None, batch_size: int, accumulate: int) -> Feed:
         if y is None:
             return FromBatches(batches_of(x), self._step_for, accumulate)
-        if read_by_batch(x) or read_by_batch(y) or not devices.has_room_for(x, y, self.device):
+        if read_by_batch(x) or read_by_batch(y) or not self._has_room_for(x, y):
             size = min(batch_size, len(x))
             rows, targets = rows_of(x), rows_of(y)
             return FromBatches(
@@ -393,6 +411,13 @@ class Trainer:
         step = self._step(max(rows for _, rows in parts(size, accumulate)), x.shape[1:])
         step.bind(x, y)
         return FromMemory(step, batch_size, self.seed, accumulate)
+
+    def _has_room_for(self, x: Any, y: Any) -> bool:
+        """Whether a data set can lie on the device, as the step keeps it."""
+        if self.device == "cpu" or (backend.on_cuda(x) and backend.on_cuda(y)):
+            return True
+        bound = self.step.bytes_bound if self.step else 0  # which another data set takes the place of
+        return bool(x.size * self.dtype.itemsize + y.size * 8 < FILLED * (devices.free_memory() + bound))
 
     def _step_for(self, x: Array, y: Array, rows: int) -> TrainStep:
         """The step for a batch that was handed over, in parts of so many rows at most."""
@@ -515,6 +540,9 @@ class Trainer:
             raise ValueError(f"predict: got {got}, wanted real numbers of shape (n, *{weights.input_shape})")
         x = rows_of(x)
         step = PREDICT_ROWS[self.device]
+        if self.device == "cuda":
+            widest = max(math.prod(place.output_shape) for place in weights.root.walk())
+            step = max(1, min(step, PREDICT_NUMBERS // widest))
         workspace = self._idle.pop() if self._idle else Workspace(weights, step, train=False)
         out: Array = backend.library_of(x).empty((len(x), *weights.output_shape), weights.dtype)
         with backend.one_blas_thread():

@@ -38,7 +38,20 @@ REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 class DeviceError(RuntimeError):
-    """A kernel faulted on the device. All later use of it in this process fails too."""
+    """A kernel faulted on the device, or could not be launched."""
+
+
+REFUSED = "INVALID_VALUE", "OUT_OF_RESOURCES", "OUT_OF_MEMORY", "INVALID_CONFIGURATION"  # which leave the device sound
+
+
+def device_error(where: str, error: Exception) -> DeviceError:
+    """What is raised for an error of CuPy's driver or runtime."""
+    text = f"{where} failed on the device: {error}"
+    if not any(name in str(error).upper().replace(" ", "_") for name in REFUSED):
+        text += "; nothing on it can be used any more in this process"
+        if not SYNC:
+            text += "; with FASTDL_SYNC=1 in the environment the very kernel is named"
+    return DeviceError(text)
 
 
 class Parameter(NamedTuple):
@@ -98,11 +111,8 @@ class Call(NamedTuple):
             if SYNC:
                 importlib.import_module("cupy").cuda.runtime.deviceSynchronize()
         except RuntimeError as error:  # CuPy's driver and runtime errors are
-            where = f"kernel {self.name}, or one before it" if not SYNC else f"kernel {self.name}"
-            hint = "" if SYNC else "; with FASTDL_SYNC=1 in the environment the very kernel is named"
-            raise DeviceError(
-                f"{where}, failed on the device: {error}; nothing on it can be used any more in this process{hint}"
-            ) from error
+            where = f"kernel {self.name}" if SYNC else f"kernel {self.name}, or one before it,"
+            raise device_error(where, error) from error
 
 
 def blocks(elements: int, per_block: int) -> int:

@@ -74,9 +74,13 @@ def test_a_fault_names_the_kernel():
         raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
 
     call = _cuda.Call("add.forward", fault, (1,), (256,), ())
-    message = r"kernel add.forward, or one before it, failed on the device: CUDA_ERROR_ILLEGAL_ADDRESS; .*FASTDL_SYNC=1"
-    with pytest.raises(_cuda.DeviceError, match=message):
+    message = r"kernel add.forward, or one before it, failed on the device: CUDA_ERROR_ILLEGAL_ADDRESS; nothing on it"
+    with pytest.raises(_cuda.DeviceError, match=message + ".*FASTDL_SYNC=1"):
         call()
+    text = str(
+        _cuda.device_error("kernel add.forward", RuntimeError("cudaErrorInvalidConfiguration: invalid configuration"))
+    )
+    assert text.endswith("invalid configuration")  # which leaves the device as it was
 
 
 def test_the_emulators_errors_name_kernel_line_block_and_thread():
@@ -106,13 +110,13 @@ def test_a_record_goes_by_value():
     floats_of = state.view(np.float64)
     floats_of[control.SUM], floats_of[control.LOSS] = 2.0, 3.0
     words.view(np.float64)[control.WORDS] = 5.0  # rows of the last batch
-    words[control.WORDS + 1] = 0
+    words[control.WORDS + 1] = state[control.STATUS] = 0
     for order, seed in (("forward", 0), ("reverse", 0), ("random", 1)):
         found = state.copy()
         with emulator.cuda(order, seed):
             control.tick(words, found)
         expected = words[: control.WORDS].copy()
-        expected[control.STATUS] = 7
+        expected[control.STATUS], expected[control.COUNT] = 0, 8
         expected.view(np.float64)[control.SUM] = 2.0 + 5.0 * 3.0
         assert found.tolist() == expected.tolist()
 

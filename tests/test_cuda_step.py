@@ -187,6 +187,41 @@ def test_a_bad_label_stops_all_changes_and_is_told_when_the_loss_is_read():
         assert made.weights.snapshot()["0.weight"].tobytes() != before["0.weight"].tobytes()
 
 
+def test_after_a_bad_label_all_is_as_if_only_the_good_steps_had_been():
+    """Count, dropout's draws, the sum and the place in the batch: the host was ahead of the GPU."""
+    x, y = rows()
+    bad = y.copy()
+    bad[70] = -3
+    with emulator.cuda():
+        made, right = step("cuda"), step("cuda")
+        for each, labels in ((made, bad), (right, y)):
+            each.bind(x, labels)
+        for start in (0, 32, 64, 96, 128):
+            made.run(start, 32, wait=False)
+        with pytest.raises(ValueError, match="the label of row 70 is -3"):
+            _ = made.sum
+        for start in (0, 32):
+            right.run(start, 32)
+        assert (made.count, made.drawn) == (right.count, right.drawn) == (2, 2)
+        assert made.sum == 0
+        made.bind(x, y)
+        assert made.run(64, 32) == right.run(64, 32)
+        assert made.weights.flat.tobytes() == right.weights.flat.tobytes()
+
+
+def test_a_batch_in_parts_begins_anew_after_a_bad_label():
+    x, y = rows(32)
+    bad = y.copy()
+    bad[3] = 9
+    with emulator.cuda():
+        made = step("cuda", net=nn.Linear(5))
+        with pytest.raises(ValueError, match="the label of row 3"):
+            made(x[:16], bad[:16], first_row=0, rows=32)
+        with pytest.raises(ValueError, match="no batch has been begun; give the batch again from its first row"):
+            made(x[16:], y[16:], first_row=16, rows=32)
+        assert np.isfinite(made(x, y))
+
+
 def test_nothing_is_launched_anew_in_a_replayed_step(monkeypatch):
     from fastdl.kernels import _cuda
 
@@ -234,6 +269,38 @@ def test_trainer_tells_of_a_bad_label_at_the_end_of_the_epoch():
         trainer = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(), device="cuda")
         with pytest.raises(ValueError, match=r"the label of row 3 is -1, wanted 0 to 4"):
             trainer.fit(x, y, epochs=1, batch_size=32, progress=False)
+        y[3] = 1
+        history = trainer.fit(x, y, epochs=1, batch_size=32, progress=False)
+        assert history["loss"][0] > 0.5
+        assert trainer.step.count > 6  # all batches of an epoch, and what came before the bad one
+
+
+def test_what_ends_an_epoch_keeps_its_losses():
+    class Stop(Exception):
+        pass
+
+    x, y = rows()
+    with emulator.cuda():
+        made, right = (
+            fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.SGD(0.0), device="cuda") for _ in range(2)
+        )
+        right.fit(x, y, epochs=1, batch_size=20, progress=False)
+        made.fit(x, y, epochs=1, batch_size=20, progress=False)
+        run, left = made.step.run, [5]
+
+        def stops(*args, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Stop
+            return run(*args, **options)
+
+        made.step.run = stops
+        with pytest.raises(Stop):
+            made.fit(x, y, epochs=1, batch_size=20, progress=False)
+        made.step.run = run
+        made.fit(x, y, epochs=1, batch_size=20, progress=False)
+        right.fit(x, y, epochs=1, batch_size=20, progress=False)
+    assert made.history["loss"][1] == pytest.approx(right.history["loss"][1], rel=1e-6)
 
 
 def test_a_data_set_too_large_for_the_device_comes_batch_by_batch(monkeypatch):

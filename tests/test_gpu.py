@@ -113,6 +113,23 @@ def test_wrong_dtypes_and_shapes_raise():
         ops.matmul(x, cuda(draw(3, 2)))
 
 
+def test_a_view_that_begins_within_a_number_is_refused_or_copied():
+    raw = cuda(np.zeros(65, np.uint8))
+    off = raw[1:].view(np.float32)
+    with pytest.raises(ValueError, match=r"^activation: out is not aligned"):
+        ops.activation(cuda(np.zeros(16, np.float32)), "relu", out=off)
+
+
+def test_validation_may_lie_on_the_gpu():
+    x, y = draw(64, 10), np.arange(64) % 5
+    trainer = fd.Trainer(nn.Linear(5), losses.SoftmaxCrossEntropy(), optim.SGD(0.1), device="cuda")
+    for _ in range(2):
+        history = trainer.fit(x, y, validation=(cuda(x), cuda(y)), epochs=1, batch_size=32, progress=False)
+    assert history["val_accuracy"][0] == trainer.evaluate(x, y)["accuracy"]
+    assert backend.on_cuda(trainer.predict(cuda(x)))
+    assert type(trainer.predict(x)) is np.ndarray
+
+
 def test_empty_arrays_launch_nothing():
     assert host(ops.activation(cuda(np.zeros((0, 3), np.float32)), "relu")).shape == (0, 3)
     dw, db = host(ops.matmul_backward_weights(cuda(np.zeros((0, 3), np.float32)), cuda(np.zeros((0, 2), np.float32))))
@@ -165,6 +182,11 @@ def test_sealed_arrays_of_a_gpu_cannot_be_read():
             lambda: np.exp(sealed),
             lambda: sealed > 0,
             lambda: bool(sealed),
+            lambda: ~sealed,
+            lambda: +sealed,
+            lambda: 2 // sealed,
+            lambda: sealed.__ifloordiv__(2),
+            lambda: sealed.ptp(),
             lambda: sealed.__setitem__(0, 1),
         ):
             with pytest.raises(TypeError, match="a recorded step cannot read values"):

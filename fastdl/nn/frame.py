@@ -31,6 +31,8 @@ class Control:
         Where in the epoch's order the batch begins.
     status : (1,) int64
         0, or 1 + the row of a bad label: then nothing may change parameters or averages.
+    count : (1,) int64
+        On a GPU: how many batches took effect.
     sum : (1,) float64
         On a GPU: rows times loss, of all batches before.
     loss : (1,) float64
@@ -44,7 +46,7 @@ class Control:
     def __init__(self, device: str) -> None:
         self.words = aligned((WORDS,), np.int64, device)
         integers, floats = self.words[:SUM], self.words[SUM:].view(np.float64)
-        self.draw, self.start, self.status = integers[:4], integers[4:5], integers[5:6]
+        self.draw, self.start, self.status, self.count = integers[:4], integers[4:5], integers[5:6], integers[6:]
         self.sum, self.loss, self.scale, self.scalars = floats[:1], floats[1:2], floats[2:3], floats[3:]
         record: Any = self.words if device == "cpu" else np.zeros(WORDS + 2, np.int64)
         self.bytes = memoryview(record).cast("B")

@@ -8,8 +8,6 @@ over `scalars`, which hold all numbers and are written anew for every step, in t
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .. import backend, checks
@@ -20,15 +18,12 @@ Scalars = tuple[float, ...]
 COUNTS = {"sgd_update": 4, "momentum_update": 6, "adagrad_update": 5, "rmsprop_update": 8, "adam_update": 12}
 """How many scalars each update reads."""
 
-_ONES: dict[Any, Array] = {}
+_ONE = np.ones(1)
 
 
 def _one(like: Array) -> Array:
-    """What stands for "no clipping": one array for ever on each device, never written."""
-    library = backend.library_of(like)
-    if library not in _ONES:
-        _ONES[library] = library.ones(1)
-    return _ONES[library]
+    """What stands for "no clipping"; never written."""
+    return backend.library_of(like).ones(1) if backend.on_cuda(like) else _ONE
 
 
 def sgd_scalars(lr: float, weight_decay: float = 0.0, l1: float = 0.0, decoupled: bool = False) -> Scalars:

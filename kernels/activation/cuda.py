@@ -5,11 +5,19 @@ from .._cuda import Kernel, Launch, Launcher, Source, blocks, tile
 NAMES = "relu", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"
 CALLED = {"tanh": "tanh_"}  # in the source: C has a function of that name
 
+REGISTERS = {"tanh": 64, "gelu": 72, "softplus": 64}  # those with a long function; of the others 48
+REGISTERS_BACKWARD = {"gelu": 80, "silu": 64, "softplus": 64}  # of the others 56
+
 source = Source(
     "activation",
-    {CALLED.get(name, name): Kernel("const real* x, real constant, real* y, i64 n", 72) for name in NAMES}
+    {
+        CALLED.get(name, name): Kernel("const real* x, real constant, real* y, i64 n", REGISTERS.get(name, 48))
+        for name in NAMES
+    }
     | {
-        f"{name}_backward": Kernel("const real* dy, const real* saved, real constant, real* dx, i64 n", 80)
+        f"{name}_backward": Kernel(
+            "const real* dy, const real* saved, real constant, real* dx, i64 n", REGISTERS_BACKWARD.get(name, 56)
+        )
         for name in NAMES
     },
 )

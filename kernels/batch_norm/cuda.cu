@@ -101,18 +101,19 @@ column_gradients(const real* dy, const real* y, const real* x, const real* mean,
     const real mu = at.column < columns ? mean[at.column] : real(0);
     Pair found{0, 0};
     for (i64 i = at.begin + threadIdx.y; i < at.end; i += GROUP_OF_PAIRS * blockDim.y) {
-        real d[GROUP_OF_PAIRS], v[GROUP_OF_PAIRS];
+        real d[GROUP_OF_PAIRS], v[GROUP_OF_PAIRS], passed[GROUP_OF_PAIRS];
 #pragma unroll
         for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
             const i64 row = i + k * blockDim.y, place = row * columns + at.column;
             const bool exists = row < at.end;
             d[k] = exists ? dy[place] : real(0);
             v[k] = exists ? x[place] - mu : real(0);
-            if (y && exists && y[place] <= real(0)) d[k] = 0;
+            passed[k] = y && exists ? y[place] : real(1);
         }
         real sum = 0, product = 0;
 #pragma unroll
         for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
+            if (passed[k] <= real(0)) d[k] = 0;
             sum += d[k];
             product += d[k] * v[k];
         }
@@ -198,18 +199,19 @@ image_gradients(const real* dy, const real* y, const real* x, const real* mean, 
     const real mu = mean[at.channel];
     Pair found{0, 0};
     for (i64 i = at.begin + threadIdx.x; i < at.end; i += GROUP_OF_PAIRS * BLOCK) {
-        real d[GROUP_OF_PAIRS], v[GROUP_OF_PAIRS];
+        real d[GROUP_OF_PAIRS], v[GROUP_OF_PAIRS], passed[GROUP_OF_PAIRS];
 #pragma unroll
         for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
             const bool exists = i + k * BLOCK < at.end;
             const i64 place = at.next(whole, more);
             d[k] = exists ? dy[place] : real(0);
             v[k] = exists ? x[place] - mu : real(0);
-            if (y && exists && y[place] <= real(0)) d[k] = 0;
+            passed[k] = y && exists ? y[place] : real(1);
         }
         real sum = 0, product = 0;
 #pragma unroll
         for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
+            if (passed[k] <= real(0)) d[k] = 0;
             sum += d[k];
             product += d[k] * v[k];
         }
@@ -224,26 +226,33 @@ image_gradients(const real* dy, const real* y, const real* x, const real* mean, 
 
 // ------------------------------------------------------------ from the parts to what the maps need
 
-// Statistics of every channel of `values` values, and y = (x - terms[0]) terms[1] + terms[2].
+// Statistics of every channel of `values` values, whose parts are merged in order, in two passes without divisions,
+// and so with independent loads; and y = (x - terms[0]) terms[1] + terms[2].
 extern "C" __global__ void __launch_bounds__(BLOCK)
 finish_moments(const double* sums, i64 parts, i64 values, i64 channels, const real* gamma, const real* beta, double eps,
                i64 correction, real* mean, real* var, real* inv_std, real* terms) {
     const i64 j = i64(blockIdx.x) * BLOCK + threadIdx.x;
     if (j >= channels) return;
-    Moments found{0, 0, 0};
+    double sum = 0, squares_of_parts = 0, apart = 0;
+    for (i64 part = 0; part < parts; ++part) {
+        const double count = double(edge(values, part + 1, parts) - edge(values, part, parts));
+        sum += count > 0 ? count * sums[part * 2 * channels + j] : 0;
+    }
+    const double center = sum / double(values);
     for (i64 part = 0; part < parts; ++part) {
         const double* of = sums + part * 2 * channels + j;
-        const double count = double(edge(values, part + 1, parts) - edge(values, part, parts));
-        found = merged(found, Moments{count, of[0], of[channels]});
+        const double count = double(edge(values, part + 1, parts) - edge(values, part, parts)), d = of[0] - center;
+        squares_of_parts += of[channels];
+        apart += count > 0 ? count * d * d : 0;
     }
-    const double nothing = found.mean - found.mean;  // NaN where the mean is infinite: no deviation from it exists
-    const double squares = (found.squares < 0 ? 0 : found.squares) + nothing;
+    const double nothing = center - center;  // NaN where the mean is infinite: no deviation from it exists
+    const double squares = squares_of_parts + apart + nothing;
     const double inverse = 1 / sqrt(squares / double(values) + eps);
-    const real rounded = real(found.mean);
+    const real rounded = real(center);
     mean[j] = rounded;
     var[j] = real(squares / double(values - correction));
     inv_std[j] = real(inverse);
-    const double scale = inverse * double(gamma[j]), lost = found.mean - double(rounded);
+    const double scale = inverse * double(gamma[j]), lost = center - double(rounded);
     terms[j] = rounded;
     terms[channels + j] = real(scale);
     terms[2 * channels + j] = lost != 0 ? real(double(beta[j]) - lost * scale) : beta[j];  // gamma may be infinite

@@ -16,7 +16,7 @@ source = Source(
         "finish_moments": Kernel(
             f"{MERGED}, const real* gamma, const real* beta, double eps, i64 correction, real* mean, real* var, "
             "real* inv_std, real* terms",
-            56,
+            64,
         ),
         "predict_terms": Kernel(
             "const real* gamma, const real* beta, double eps, const real* mean, const real* var, i64 channels, "

@@ -12,10 +12,15 @@ extern "C" __global__ void __launch_bounds__(WARP) tick(Record record, i64* cont
     const int i = threadIdx.x;
     double* numbers = reinterpret_cast<double*>(control);
     double sum = 0;
-    if (i == SUM) sum = record.rows != 0 ? numbers[SUM] + record.rows * numbers[LOSS] : numbers[SUM];
+    if (i == SUM) {
+        sum = numbers[SUM];  // rounded twice, as the host does
+        if (record.rows != 0) sum = __dadd_rn(sum, __dmul_rn(record.rows, numbers[LOSS]));
+    }
     __syncwarp();
     if (i == SUM)
         numbers[SUM] = sum;
+    else if (i == COUNT)
+        control[COUNT] += record.rows != 0 && control[STATUS] == 0;
     else if (i < WORDS && i != STATUS && !(i == LOSS && record.keeps))
         control[i] = record.word[i];
 }

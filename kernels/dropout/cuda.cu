@@ -2,40 +2,66 @@
 // Dropout. A thread draws one Philox block, whose four words belong to elements 16 apart: so sixteen lanes touch
 // sixteen neighbours at each of the four. Beside it, maps with a mask that was kept.
 
-// f(i, word) for the element i of n that each of this thread's words belongs to. `draw` holds seed low word, seed
-// high word, step and first row; the stream's element of x[0] is first row * width.
-template <class F>
-__device__ __forceinline__ void with_words(const i64* draw, u32 stream, i64 width, i64 n, F f) {
-    const u64 first = u64(draw[3]) * u64(width);
-    const u64 number = first / 64 * 16 + u64(blockIdx.x) * BLOCK + threadIdx.x;  // of the Philox block
-    const uint4 word = philox(make_uint4(u32(number), u32(number >> 32), stream, u32(draw[2])),
-                              make_uint2(u32(draw[0]), u32(draw[1])));
-    const i64 i = i64(number / 16 * 64 + number % 16 - first);
-    if (i >= 0 && i < n) f(i, word.x);
-    if (i + 16 >= 0 && i + 16 < n) f(i + 16, word.y);
-    if (i + 32 >= 0 && i + 32 < n) f(i + 32, word.z);
-    if (i + 48 >= 0 && i + 48 < n) f(i + 48, word.w);
-}
+// The four elements of n that a thread's words belong to: at(k), -1 where there is none. `draw` holds seed low word,
+// seed high word, step and first row; the stream's element of x[0] is first row * width.
+struct Words {
+    i64 first;
+    u64 number;  // of the Philox block
+    const i64* draw;
+    u32 stream;
+    i64 n;
+
+    __device__ __forceinline__ Words(const i64* draw, u32 stream, i64 width, i64 n) : draw(draw), stream(stream), n(n) {
+        const u64 begin = u64(draw[3]) * u64(width);
+        number = begin / 64 * 16 + u64(blockIdx.x) * BLOCK + threadIdx.x;
+        first = i64(number / 16 * 64 + number % 16 - begin);
+    }
+
+    __device__ __forceinline__ bool exists(int k) const { return first + 16 * k >= 0 && first + 16 * k < n; }
+
+    __device__ __forceinline__ void drawn(bool (&keep)[4], u32 threshold) const {
+        const uint4 word = philox(make_uint4(u32(number), u32(number >> 32), stream, u32(draw[2])),
+                                  make_uint2(u32(draw[0]), u32(draw[1])));
+        keep[0] = word.x >= threshold;
+        keep[1] = word.y >= threshold;
+        keep[2] = word.z >= threshold;
+        keep[3] = word.w >= threshold;
+    }
+};
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 mask(u32 threshold, u32 stream, i64 width, const i64* draw, u8* kept, i64 n) {
-    with_words(draw, stream, width, n, [=](i64 i, u32 word) { kept[i] = word >= threshold; });
+    const Words words(draw, stream, width, n);
+    bool keep[4];
+    words.drawn(keep, threshold);
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+        if (words.exists(k)) kept[words.first + 16 * k] = keep[k];
+}
+
+// The elements are on their way while their words are drawn. y may be x; `kept` may be null.
+__device__ __forceinline__ void apply(const real* x, u32 threshold, real scale, const Words& words, u8* kept, real* y) {
+    real value[4];
+    bool keep[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) value[k] = words.exists(k) ? x[words.first + 16 * k] : real(0);
+    words.drawn(keep, threshold);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+        if (!words.exists(k)) continue;
+        if (kept) kept[words.first + 16 * k] = keep[k];
+        y[words.first + 16 * k] = keep[k] ? value[k] * scale : real(0);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 forward(const real* x, u32 threshold, real scale, u32 stream, i64 width, const i64* draw, u8* kept, real* y, i64 n) {
-    with_words(draw, stream, width, n, [=](i64 i, u32 word) {
-        const bool keep = word >= threshold;
-        kept[i] = keep;
-        y[i] = keep ? x[i] * scale : real(0);
-    });
+    apply(x, threshold, scale, Words(draw, stream, width, n), kept, y);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
 drawn(const real* x, u32 threshold, real scale, u32 stream, i64 width, const i64* draw, real* y, i64 n) {
-    with_words(draw, stream, width, n, [=](i64 i, u32 word) {  // y may be x
-        y[i] = word >= threshold ? x[i] * scale : real(0);
-    });
+    apply(x, threshold, scale, Words(draw, stream, width, n), nullptr, y);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)

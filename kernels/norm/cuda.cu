@@ -31,7 +31,7 @@ finish(const real* x, i64 n, i64 chunks, double limit, const double* sums, doubl
     for (i64 i = threadIdx.x; i < chunks; i += blockDim.x) total += sums[i];
     total = sum_block(total, shared);
     // Squares of float64 overflow beyond 1e154 and vanish below 1e-154: all is scaled then, and added up again.
-    if (sizeof(real) == 8 && (total > 1e300 || (total < 1e-290 && total != 0))) {
+    if (sizeof(real) == 8 && (total > 1e300 || total < 1e-290)) {
         scale = total > 1 ? 1 / SCALE : SCALE;
         total = sum_block(squares(x, 0, n, scale), shared);
     }

@@ -7,8 +7,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) forward(const real* x, real*
     const i64 begin = row.number * columns;
     const Peak peak = peak_of_row(x + begin, columns, exists, row, shared);
     const real scale = real(1) / peak.sum;
-    for (i64 j = row.lane; exists && j < columns; j += side)
-        y[begin + j] = exp(x[begin + j] - peak.largest) * scale;
+    if (exists) map_row(x + begin, y + begin, columns, row, [=](i64, real v) { return exp(v - peak.largest) * scale; });
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)

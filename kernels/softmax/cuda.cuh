@@ -51,3 +51,18 @@ __device__ __forceinline__ Peak peak_of_row(const real* x, i64 columns, bool exi
     const real sum = reduce_row<Sum>(share_of(found.sum, found.largest, largest), real(0), row.side, shared);
     return Peak{largest, sum};
 }
+
+// y[j] = f(j, x[j]) along a row; the elements of a group are on their way together. y may be x.
+template <class F>
+__device__ __forceinline__ void map_row(const real* x, real* y, i64 columns, Row row, F f) {
+    constexpr int GROUP = sizeof(real) == 4 ? 8 : 2;
+#pragma unroll 1
+    for (i64 j = row.lane; j < columns; j += GROUP * row.side) {
+        real v[GROUP];
+#pragma unroll
+        for (int k = 0; k < GROUP; ++k) v[k] = j + k * row.side < columns ? x[j + k * row.side] : real(0);
+#pragma unroll
+        for (int k = 0; k < GROUP; ++k)
+            if (j + k * row.side < columns) y[j + k * row.side] = f(j + k * row.side, v[k]);
+    }
+}

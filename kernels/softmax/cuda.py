@@ -5,7 +5,7 @@ from .._cuda import BLOCK, Kernel, Launch, Source, blocks, side_of_row
 source = Source(
     "softmax",
     {
-        "forward": Kernel("const real* x, real* y, i64 rows, i64 columns, int side", 48),
+        "forward": Kernel("const real* x, real* y, i64 rows, i64 columns, int side", 64),
         "backward": Kernel("const real* dy, const real* y, real* dx, i64 rows, i64 columns, int side", 24),
     },
 )

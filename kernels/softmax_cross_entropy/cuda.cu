@@ -67,8 +67,9 @@ forward(const real* logits, const i64* labels, i64 rows, i64 columns, int side, 
     const i64 label = labels[row.number];
     const real share = scale[0], each = share / peak.sum;
     if (row.lane == 0) losses[row.number] = log(peak.sum) - (x[label] - peak.largest);
-    for (i64 j = row.lane; j < columns; j += side)
-        dx[j] = exp(x[j] - peak.largest) * each - (j == label ? share : real(0));
+    map_row(x, dx, columns, row, [=](i64 j, real v) {
+        return exp(v - peak.largest) * each - (j == label ? share : real(0));
+    });
 }
 
 // A row against targets t(j), weighing `weight`; `factor` is what all losses are multiplied by.
@@ -90,8 +91,9 @@ __device__ __forceinline__ void against(const real* logits, i64 columns, Row row
     const bool counts = weight != real(0);  // of the others not even NaN may come
     const real share = real(factor * double(weight)), each = whole / peak.sum;
     if (row.lane == 0) losses[row.number] = counts ? weight * (whole * log(peak.sum) - dot) : real(0);
-    for (i64 j = row.lane; j < columns; j += row.side)
-        dx[j] = counts ? share * (exp(x[j] - peak.largest) * each - t(j)) : real(0);
+    map_row(x, dx, columns, row, [=](i64 j, real v) {
+        return counts ? share * (exp(v - peak.largest) * each - t(j)) : real(0);
+    });
 }
 
 __device__ __forceinline__ double factor_of(const double* scale, i64 rows, const double* whole) {

@@ -26,12 +26,12 @@ source = Source(
         "forward_weighted": Kernel(
             f"const real* logits, const i64* labels, {WEIGHTS}, double smoothing, i64 ignored, int skip, {SHAPE}, "
             f"const double* scale, const double* whole, const i64* status, {OUTPUTS}",
-            56,
+            80,
         ),
         "forward_soft": Kernel(
             f"const real* logits, const real* targets, {WEIGHTS}, double smoothing, {SHAPE}, const double* scale, "
             f"const double* whole, {OUTPUTS}",
-            48,
+            64,
         ),
     },
 )

@@ -232,6 +232,8 @@ static inline float normcdf(float x) { return float(0.5 * std::erfc(-double(x) *
 static inline double normcdf(double x) {
     return double(0.5L * erfcl(-(long double)x * 0.707106781186547524400844362104849039L));
 }
+static inline double __dadd_rn(double a, double b) { return a + b; }
+static inline double __dmul_rn(double a, double b) { return a * b; }
 static inline float rsqrt(float x) { return float(1.0 / std::sqrt(double(x))); }
 static inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 // CUDA has these for both types under C's names.

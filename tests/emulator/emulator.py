@@ -255,6 +255,7 @@ def cuda(order="forward", seed=0, flush=True, arrays=np):
         (devices, "zeros", lambda shape, dtype, device: arrays.asarray(arena.aligned(shape, dtype))),
         (devices, "asarray", lambda x, device=None: arrays.asarray(x) if device == "cuda" else x),
         (devices, "free_memory", lambda: Schedule.memory),
+        (devices, "current", lambda: 0),
         (Schedule, "order", order),
         (Schedule, "seed", seed),
         (Schedule, "flush", flush),
