@@ -181,7 +181,10 @@ def matmul_backward_weights(
     run = _product(op, "backward_weights", kernel, x)
     dw = checks.output(op, "out", out, (s["k"], s["m"]), x)
     db = checks.output(op, "out_bias", out_bias, (s["m"],), x) if bias else checks.NO_WEIGHTS[x.dtype]
-    scratch = checks.output(op, "work", work, (matmul_work_size(x, s["m"]),), x)
+    size = matmul_work_size(x, s["m"])
+    scratch = checks.NO_WEIGHTS[x.dtype]
+    if size or work is not None:
+        scratch = checks.output(op, "work", work, (size,), x)
     checks.apart(op, {"out": out, "out_bias": out_bias if bias else None, "work": work}, {"x": x, "dy": dy})
     if dw.size or db.size:
         launch(op, run, x, dy, bool(accumulate), scratch, dw, db, outputs=(scratch, dw, db))

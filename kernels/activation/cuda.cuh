@@ -16,7 +16,31 @@ __device__ __forceinline__ real elu_of(real x, real alpha) {
     return x <= real(0) ? alpha * expm1(x) : x;
 }
 
-__device__ __forceinline__ real gelu_of(real x) { return x * normcdf(x); }
+// Distribution and density of the standard normal. In float32 the tail is e^(-x^2 / 2) times a polynomial in
+// t = 1 / (1 + 0.45 |x| / sqrt 2), as on the CPU: normcdff takes twice as long.
+struct Normal {
+    real distribution, density;
+};
+
+__device__ __forceinline__ Normal normal_at(real x) {
+    const real e = exp(real(-0.5) * x * x), density = e * real(0.3989422804014326779);  // 1 / sqrt(2 pi)
+    if (sizeof(real) == 8) return Normal{normcdf(x), density};
+    const real t = real(1) / (real(1) + real(0.3181980515339464) * fabs(x));
+    real y = real(-0.04163854941725731);
+    y = y * t + real(0.19167575240135193);
+    y = y * t + real(-0.3022053837776184);
+    y = y * t + real(0.14381752908229828);
+    y = y * t + real(-0.023065825924277306);
+    y = y * t + real(0.1201537474989891);
+    y = y * t + real(0.17522020637989044);
+    y = y * t + real(0.22827406227588654);
+    y = y * t + real(0.25388309359550476);
+    y = y * t + real(0.25388532876968384);
+    const real tail = real(0.5) * e * t * y;
+    return Normal{x < real(0) ? tail : real(1) - tail, density};
+}
+
+__device__ __forceinline__ real gelu_of(real x) { return x * normal_at(x).distribution; }
 
 __device__ __forceinline__ real silu_of(real x) { return x * sigmoid_of(x); }
 
@@ -25,7 +49,8 @@ __device__ __forceinline__ real softplus_of(real x) {
 }
 
 __device__ __forceinline__ real gelu_slope(real x) {
-    return normcdf(x) + x * (exp(real(-0.5) * x * x) * real(0.3989422804014326779));  // 1 / sqrt(2 pi)
+    const Normal normal = normal_at(x);
+    return normal.distribution + x * normal.density;
 }
 
 __device__ __forceinline__ real silu_slope(real x) {

@@ -1,9 +1,10 @@
 #include "common.cuh"
 // Batch normalisation. Mean and squares of every channel come in two stages: each block of threads takes a part of the
-// values, in groups of eight that are merged by Welford's rule in float64; then the parts are merged in order. The two
+// values, in spans that are merged by Welford's rule in float64; then the parts are merged in order. The two
 // maps work on columns and images alike: the channel of element i is (i / pixels) % channels.
 
 constexpr int GROUP = 8;  // values of a thread that are on their way at once
+constexpr int SPAN = 32;  // values that are added up in x's precision, as deviations from the first of them
 
 struct Moments {
     double count, mean, squares;  // squares of deviations from the mean
@@ -17,19 +18,26 @@ __device__ __forceinline__ Moments merged(Moments a, Moments b) {
     return Moments{count, a.mean + apart * share, a.squares + b.squares + apart * apart * (a.count * share)};
 }
 
-// Of a few values, by deviations from the first.
-__device__ __forceinline__ Moments of_group(const real (&value)[GROUP], int count) {
-    real sum = 0, squares = 0;
+// Of up to SPAN values: how far they are from a pivot, added up.
+struct Span {
+    real pivot, sum, squares;
+    int count;
+
+    __device__ __forceinline__ void add(const real (&value)[GROUP], int exist) {
 #pragma unroll
-    for (int k = 1; k < GROUP; ++k) {
-        const real d = k < count ? value[k] - value[0] : real(0);
-        sum += d;
-        squares += d * d;
+        for (int k = 0; k < GROUP; ++k) {
+            const real d = k < exist ? value[k] - pivot : real(0);
+            sum += d;
+            squares += d * d;
+        }
+        count += exist;
     }
-    if (count == 0) return Moments{0, 0, 0};
-    const real mean = sum / real(count);
-    return Moments{double(count), double(value[0]) + double(mean), double(squares) - double(sum) * double(mean)};
-}
+
+    __device__ __forceinline__ Moments moments() const {
+        const real mean = sum / real(count);
+        return Moments{double(count), double(pivot) + double(mean), double(squares) - double(sum) * double(mean)};
+    }
+};
 
 // Where part `part` of `parts` begins.
 __device__ __forceinline__ i64 edge(i64 size, i64 part, i64 parts) { return size * part / parts; }
@@ -67,16 +75,29 @@ column_moments(const real* x, i64 rows, i64 columns, i64 parts, double* sums) {
     __shared__ Moments shared[BLOCK];
     const Columns at(rows, columns, parts);
     Moments found{0, 0, 0};
-    for (i64 i = at.begin + threadIdx.y; i < at.end; i += GROUP * blockDim.y) {
-        real value[GROUP];
-        int count = 0;
+    const i64 height = blockDim.y, stride = height * columns;
+    const real* from = x + (at.begin + threadIdx.y) * columns + at.column;
+    for (i64 i = at.begin + threadIdx.y; i < at.end;) {
+        Span span{*from, 0, 0, 0};
+        for (int g = 0; g < SPAN / GROUP && i < at.end; ++g) {
+            real value[GROUP];
+            if (i + (GROUP - 1) * height < at.end) {
 #pragma unroll
-        for (int k = 0; k < GROUP; ++k) {
-            const i64 row = i + k * blockDim.y;
-            value[k] = row < at.end ? x[row * columns + at.column] : real(0);
-            count += row < at.end;
+                for (int k = 0; k < GROUP; ++k, from += stride) value[k] = *from;
+                span.add(value, GROUP);
+            } else {
+                int exist = 0;
+#pragma unroll
+                for (int k = 0; k < GROUP; ++k, from += stride) {
+                    const bool exists = i + k * height < at.end;
+                    value[k] = exists ? *from : real(0);
+                    exist += exists;
+                }
+                span.add(value, exist);
+            }
+            i += GROUP * height;
         }
-        found = merged(found, of_group(value, count));
+        found = merged(found, span.moments());
     }
     found = merge_column(found, shared, merged);
     if (threadIdx.y == 0 && at.column < columns) {
@@ -129,29 +150,32 @@ column_gradients(const real* dy, const real* y, const real* x, const real* mean,
 // Images (n, c, pixels): a block of threads walks through the values of one channel, from image to image.
 struct Images {
     i64 channel, part, begin, end;  // the part's values
-    i64 channels, pixels;
-    i64 image, pixel;  // where this thread is
+    i64 place, pixel;  // where this thread is: in memory, and in its image
+    i64 pixels, step, more, jump;
 
-    __device__ __forceinline__ Images(i64 images, i64 channels, i64 pixels, i64 parts)
-        : channels(channels), pixels(pixels) {
+    __device__ __forceinline__ Images(i64 images, i64 channels, i64 pixels, i64 parts) : pixels(pixels) {
         channel = blockIdx.x / parts;
         part = blockIdx.x % parts;
         begin = edge(images * pixels, part, parts);
         end = edge(images * pixels, part + 1, parts);
-        image = (begin + threadIdx.x) / pixels;
+        const i64 image = (begin + threadIdx.x) / pixels, whole = BLOCK / pixels;
         pixel = (begin + threadIdx.x) % pixels;
+        place = (image * channels + channel) * pixels + pixel;
+        more = BLOCK % pixels;
+        step = whole * channels * pixels + more;  // BLOCK values on, unless the image ends meanwhile
+        jump = (channels - 1) * pixels;
     }
 
     // The place in memory of the value at hand; goes on to the next one.
-    __device__ __forceinline__ i64 next(i64 whole_images, i64 more_pixels) {
-        const i64 place = (image * channels + channel) * pixels + pixel;
-        image += whole_images;
-        pixel += more_pixels;
+    __device__ __forceinline__ i64 next() {
+        const i64 here = place;
+        place += step;
+        pixel += more;
         if (pixel >= pixels) {
             pixel -= pixels;
-            ++image;
+            place += jump;
         }
-        return place;
+        return here;
     }
 };
 
@@ -169,19 +193,22 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 image_moments(const real* x, i64 images, i64 channels, i64 pixels, i64 parts, double* sums) {
     __shared__ Moments shared[BLOCK];
     Images at(images, channels, pixels, parts);
-    const i64 whole = BLOCK / pixels, more = BLOCK % pixels;
     Moments found{0, 0, 0};
-    for (i64 i = at.begin + threadIdx.x; i < at.end; i += GROUP * BLOCK) {
-        real value[GROUP];
-        int count = 0;
+    for (i64 i = at.begin + threadIdx.x; i < at.end;) {
+        Span span{x[at.place], 0, 0, 0};
+        for (int g = 0; g < SPAN / GROUP && i < at.end; ++g, i += GROUP * BLOCK) {
+            real value[GROUP];
+            int exist = 0;
 #pragma unroll
-        for (int k = 0; k < GROUP; ++k) {
-            const bool exists = i + k * BLOCK < at.end;
-            const i64 place = at.next(whole, more);
-            value[k] = exists ? x[place] : real(0);
-            count += exists;
+            for (int k = 0; k < GROUP; ++k) {
+                const bool exists = i + k * BLOCK < at.end;
+                const i64 place = at.next();
+                value[k] = exists ? x[place] : real(0);
+                exist += exists;
+            }
+            span.add(value, exist);
         }
-        found = merged(found, of_group(value, count));
+        found = merged(found, span.moments());
     }
     found = merge_block(found, shared, merged);
     if (threadIdx.x == 0) {
@@ -195,7 +222,6 @@ image_gradients(const real* dy, const real* y, const real* x, const real* mean, 
                 i64 parts, double* sums) {
     __shared__ Pair shared[BLOCK];
     Images at(images, channels, pixels, parts);
-    const i64 whole = BLOCK / pixels, more = BLOCK % pixels;
     const real mu = mean[at.channel];
     Pair found{0, 0};
     for (i64 i = at.begin + threadIdx.x; i < at.end; i += GROUP_OF_PAIRS * BLOCK) {
@@ -203,7 +229,7 @@ image_gradients(const real* dy, const real* y, const real* x, const real* mean, 
 #pragma unroll
         for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
             const bool exists = i + k * BLOCK < at.end;
-            const i64 place = at.next(whole, more);
+            const i64 place = at.next();
             d[k] = exists ? dy[place] : real(0);
             v[k] = exists ? x[place] - mu : real(0);
             passed[k] = y && exists ? y[place] : real(1);
@@ -289,15 +315,25 @@ finish_gradients(const double* sums, i64 parts, i64 values, i64 channels, const 
 
 // ------------------------------------------------------------ maps over all elements
 
-constexpr int MAPPED = 2;  // packs of a thread
+constexpr int MAPPED = sizeof(real) == 4 ? 2 : 1;  // packs of a thread; more doubles spill
 
-// Which channel element i belongs to.
+// How the channels of a pack's elements stand to each other: all the same, neighbours, or anyhow.
+enum { SAME, NEIGHBOURS, ANYHOW };
+
+__device__ __forceinline__ int arrangement(i64 channels, i64 pixels, const real* terms, const real* others) {
+    if (pixels % WIDTH == 0) return SAME;
+    return pixels == 1 && channels % WIDTH == 0 && fits(terms) && fits(others) ? NEIGHBOURS : ANYHOW;
+}
+
+// Which channel element i belongs to, and those after it.
 struct Channel {
-    i64 channel, pixel;
+    i64 channel, pixel, channels, pixels;
+    int how;
 
-    __device__ __forceinline__ Channel(i64 i, i64 n, i64 channels, i64 pixels) {
+    __device__ __forceinline__ Channel(i64 i, i64 n, i64 channels, i64 pixels, int how)
+        : channels(channels), pixels(pixels), how(how) {
         if (n <= 0xffffffffLL) {  // a division of 64 bits takes four times as long
-            const u32 plane = u32(i) / u32(pixels);
+            const u32 plane = how == NEIGHBOURS ? u32(i) : u32(i) / u32(pixels);
             pixel = u32(i) - plane * u32(pixels);
             channel = plane % u32(channels);
         } else {
@@ -306,10 +342,20 @@ struct Channel {
         }
     }
 
-    __device__ __forceinline__ void advance(i64 channels, i64 pixels) {
-        if (++pixel < pixels) return;
-        pixel = 0;
-        if (++channel == channels) channel = 0;
+    // A term of each element's channel.
+    __device__ __forceinline__ Pack of(const real* term) const {
+        if (how == NEIGHBOURS) return *reinterpret_cast<const Pack*>(term + channel);
+        Pack pack;
+        i64 c = channel, p = pixel;
+#pragma unroll
+        for (int e = 0; e < WIDTH; ++e) {
+            pack.at[e] = e && how == SAME ? pack.at[0] : term[c];
+            if (how == ANYHOW && ++p == pixels) {
+                p = 0;
+                if (++c == channels) c = 0;
+            }
+        }
+        return pack;
     }
 };
 
@@ -323,16 +369,16 @@ normalise(const real* x, const real* terms, i64 n, i64 channels, i64 pixels, int
         const i64 i = first + i64(p) * BLOCK * WIDTH;
         v[p] = load(x, i, n, packed && i + WIDTH <= n);
     }
+    const int how = arrangement(channels, pixels, terms, terms);
 #pragma unroll
     for (int p = 0; p < MAPPED; ++p) {
         const i64 i = first + i64(p) * BLOCK * WIDTH;
-        Channel at(i, n, channels, pixels);
+        const Channel at(i, n, channels, pixels, how);
+        const Pack center = at.of(terms), scale = at.of(terms + channels), shift = at.of(terms + 2 * channels);
 #pragma unroll
         for (int e = 0; e < WIDTH; ++e) {
-            const real* t = terms + at.channel;
-            const real out = (v[p].at[e] - t[0]) * t[channels] + t[2 * channels];
+            const real out = (v[p].at[e] - center.at[e]) * scale.at[e] + shift.at[e];
             v[p].at[e] = relu && out <= real(0) ? real(0) : out;
-            at.advance(channels, pixels);
         }
         store(y, i, n, packed && i + WIDTH <= n, v[p]);
     }
@@ -352,16 +398,17 @@ input_gradient(const real* dy, const real* y, const real* x, const real* mean, c
         v[p] = load(x, i, n, whole);
         if (y) out[p] = load(y, i, n, whole);
     }
+    const int how = arrangement(channels, pixels, terms, mean);
 #pragma unroll
     for (int p = 0; p < MAPPED; ++p) {
         const i64 i = first + i64(p) * BLOCK * WIDTH;
-        Channel at(i, n, channels, pixels);
+        const Channel at(i, n, channels, pixels, how);
+        const Pack scale = at.of(terms), constant = at.of(terms + channels), slope = at.of(terms + 2 * channels);
+        const Pack center = at.of(mean);
 #pragma unroll
         for (int e = 0; e < WIDTH; ++e) {
-            const real* t = terms + at.channel;
             const real gradient = y && out[p].at[e] <= real(0) ? real(0) : d[p].at[e];
-            d[p].at[e] = t[0] * gradient - t[channels] - t[2 * channels] * (v[p].at[e] - mean[at.channel]);
-            at.advance(channels, pixels);
+            d[p].at[e] = scale.at[e] * gradient - constant.at[e] - slope.at[e] * (v[p].at[e] - center.at[e]);
         }
         store(dx, i, n, packed && i + WIDTH <= n, d[p]);
     }

@@ -9,7 +9,7 @@ GRADIENTS = "const real* dy, const real* y, const real* x, const real* mean"
 source = Source(
     "batch_norm",
     {
-        "column_moments": Kernel("const real* x, i64 rows, i64 columns, i64 parts, double* sums", 80),
+        "column_moments": Kernel("const real* x, i64 rows, i64 columns, i64 parts, double* sums", 64),
         "image_moments": Kernel(f"const real* x, i64 images, {SUMS}", 64),
         "column_gradients": Kernel(f"{GRADIENTS}, i64 rows, i64 columns, i64 parts, double* sums", 64),
         "image_gradients": Kernel(f"{GRADIENTS}, i64 images, {SUMS}", 64),
@@ -33,7 +33,8 @@ source = Source(
     },
 )
 
-MAPPED = 2  # packs of a thread in the maps
+MAPPED = {4: 2, 8: 1}  # packs of a thread in the maps, by bytes of a number
+ENOUGH = 1024  # blocks
 
 
 def _shape(x):
@@ -47,9 +48,22 @@ def _side(columns):
     return side, BLOCK // side
 
 
-def _moments(x, sums):
+def _parts(sums, side_by_side):
+    """How many parts to cut a channel in, of those that there is room for: enough blocks for a GPU, and no more."""
+    parts = 1
+    while parts < len(sums) and parts * side_by_side < ENOUGH:
+        parts *= 2
+    return parts
+
+
+def _tiles(x):
+    """How many blocks stand side by side over the channels."""
+    channels = x.shape[1]
+    return channels if x.ndim == 3 else blocks(channels, _side(channels)[0])
+
+
+def _moments(x, sums, parts):
     rows, channels, pixels = _shape(x)
-    parts = len(sums)
     if x.ndim == 3:
         return Launch("image_moments", channels * parts, (x, rows, channels, pixels, parts, sums))
     block = _side(channels)
@@ -58,16 +72,19 @@ def _moments(x, sums):
 
 def _normalise(x, terms, relu, y):
     _, channels, pixels = _shape(x)
-    return Launch("normalise", blocks(x.size, tile(x, MAPPED)), (x, terms, x.size, channels, pixels, relu, y))
+    return Launch(
+        "normalise", blocks(x.size, tile(x, MAPPED[x.itemsize])), (x, terms, x.size, channels, pixels, relu, y)
+    )
 
 
 def _forward(relu):
     @source.launches
     def forward(x, gamma, beta, eps, correction, mean, var, inv_std, sums, terms, y):
         rows, channels, pixels = _shape(x)
-        yield _moments(x, sums)
+        parts = _parts(sums, _tiles(x))
+        yield _moments(x, sums, parts)
         statistics = gamma, beta, eps, correction, mean, var, inv_std, terms
-        merged = sums, len(sums), rows * pixels, channels
+        merged = sums, parts, rows * pixels, channels
         yield Launch("finish_moments", blocks(channels, BLOCK), (*merged, *statistics))
         yield _normalise(x, terms, relu, y)
 
@@ -86,7 +103,7 @@ def _predict(relu):
 
 def _gradient(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, dbeta, dx):
     rows, channels, pixels = _shape(x)
-    parts, given = len(sums), (dy, y, x, mean)
+    parts, given = _parts(sums, _tiles(x)), (dy, y, x, mean)
     if x.ndim == 3:
         yield Launch("image_gradients", channels * parts, (*given, rows, channels, pixels, parts, sums))
     else:
@@ -97,7 +114,7 @@ def _gradient(dy, y, x, gamma, mean, inv_std, accumulate, sums, terms, dgamma, d
     outputs = dgamma, dbeta, terms
     yield Launch("finish_gradients", blocks(channels, BLOCK), (*merged, gamma, inv_std, accumulate, *outputs))
     arguments = *given, terms, x.size, channels, pixels, dx
-    yield Launch("input_gradient", blocks(x.size, tile(x, MAPPED)), arguments)
+    yield Launch("input_gradient", blocks(x.size, tile(x, MAPPED[x.itemsize])), arguments)
 
 
 @source.launches
