@@ -134,7 +134,9 @@ def replayed(call: Callable[[], object]) -> Variant:
 def _assert_close(actual: Array, wanted: Array, name: str) -> None:
     """Within 1e-5 of the largest value: sums in another order differ so much, and a wrong kernel by far more."""
     computed_in = np.float32 if actual.dtype.kind == "f" else None  # also what is then added up in float64
-    assert_agree(actual, wanted, kind="normalising", scale=np.abs(wanted).max(), precision=computed_in, name=name)
+    assert_agree(
+        actual, wanted, kind="normalising", scale=np.abs(wanted).max(initial=0), precision=computed_in, name=name
+    )
 
 
 def _unset(dtype: Any) -> Any:
