@@ -17,7 +17,7 @@ ALIGN = 256  # bytes: a multiple of every cache line, and of what a GPU reads in
 def aligned(shape: tuple[int, ...], dtype: Any, device: str = "cpu") -> Array:
     """A zeroed array on a device, whose first element stands on a 256-byte boundary."""
     if device == "cuda":
-        return devices.zeros(shape, dtype, device)
+        return devices.zeros(shape, dtype)
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     raw = np.zeros(size + ALIGN, np.uint8)

@@ -131,7 +131,7 @@ def on_cuda(array: Any) -> bool:
 
 def of(array: Any) -> str:
     """What an op on this array runs on: "cuda", or what is active for NumPy arrays."""
-    return "cuda" if CUDA_ARRAYS and on_cuda(array) else active()
+    return "cuda" if on_cuda(array) else active()
 
 
 def gpu_of(array: Any) -> int | None:
@@ -142,11 +142,6 @@ def gpu_of(array: Any) -> int | None:
 def library_of(array: Any) -> Any:
     """The module that makes arrays like this one: NumPy or CuPy."""
     return importlib.import_module("cupy") if on_cuda(array) else np
-
-
-def address(array: Any) -> int:
-    """Where an array's memory begins."""
-    return int(array.data.ptr if on_cuda(array) else array.ctypes.data)
 
 
 _FILES = {"numba": "cpu", "numpy": "reference", "cuda": "cuda"}

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import backend, devices
+from .kernels._cuda import address
 from .recorder import Sealed, recording, unseal
 from .typing import Array
 
@@ -59,7 +60,7 @@ def array(op: str, name: str, value: Any, axes: str, dtype: Any = None, size: in
 
 def _is_aligned(value: Any) -> bool:
     """Of a sealed array, which always is, or one on a GPU, where a view may begin anywhere."""
-    return not backend.on_cuda(value) or backend.address(value) % value.itemsize == 0
+    return not backend.on_cuda(value) or address(value) % value.itemsize == 0
 
 
 def _other(op: str, name: str, value: Any, remedy: str = "") -> Any:
@@ -128,27 +129,30 @@ def apart(op: str, writes: dict[str, Array | None], reads: dict[str, Array | Non
 
     `out` may be, exactly, the array that is read as `same`: the op can work in place.
     """
-    if backend.CUDA_ARRAYS:
-        _one_device(op, {**reads, **writes})
-    arrays = [value for value in writes.values() if value is not None]
-    count = len(arrays)
-    if not count:
+    count = sum(value is not None for value in writes.values())
+    if not count and not backend.CUDA_ARRAYS:
         return  # all outputs are new
-    arrays += [value for value in reads.values() if value is not None]
-    if _owners_differ(arrays):
+    given = {
+        name: value if type(value) is np.ndarray else devices.asarray(unseal(value))
+        for group in (writes, reads)
+        for name, value in group.items()
+        if value is not None
+    }
+    if backend.CUDA_ARRAYS:
+        _one_device(op, given)
+    arrays = list(given.values())
+    if not count or _owners_differ(arrays):
         return
-    arrays = [unseal(value) for value in arrays]
-    share = _overlap if backend.CUDA_ARRAYS and backend.on_cuda(arrays[0]) else _share_memory
+    share = _overlap if backend.on_cuda(arrays[0]) else _share_memory
     for at in range(count):
         # Bounds decide, and exactly so, since all are contiguous.
         if any(map(share, itertools.repeat(arrays[at]), arrays[at + 1 :])):
-            names = [name for given in (writes, reads) for name, value in given.items() if value is not None]
-            _name_overlap(op, names, arrays, at, same)
+            _name_overlap(op, list(given), arrays, at, same)
 
 
-def _one_device(op: str, arguments: dict[str, Array | None]) -> None:
+def _one_device(op: str, arguments: dict[str, Array]) -> None:
     """Raise if some arrays live on a GPU and others do not."""
-    given = {name: value for name, value in arguments.items() if value is not None and value.size}
+    given = {name: value for name, value in arguments.items() if value.size}
     cuda = [name for name, value in given.items() if backend.on_cuda(value)]
     if cuda and len(cuda) < len(given):
         host = next(name for name in given if name not in cuda)
@@ -156,8 +160,9 @@ def _one_device(op: str, arguments: dict[str, Array | None]) -> None:
             f"{op}: {cuda[0]} is a CuPy array and {host} a NumPy array; move one of them, "
             f"{host} = fastdl.asarray({host}, device='cuda') say"
         )
+    current = devices.current() if cuda else None
     for name in cuda:
-        if (lies := backend.gpu_of(given[name])) != (current := devices.current()):
+        if (lies := backend.gpu_of(given[name])) != current:
             raise ValueError(
                 f"{op}: {name} lies on GPU {lies}, and GPU {current} is in use; move it, or work within "
                 f"`with {name}.device:`"
@@ -166,7 +171,7 @@ def _one_device(op: str, arguments: dict[str, Array | None]) -> None:
 
 def _overlap(a: Array, b: Array) -> bool:
     """Whether two contiguous arrays on a GPU share memory."""
-    first, second = backend.address(a), backend.address(b)
+    first, second = address(a), address(b)
     return first < second + b.nbytes and second < first + a.nbytes
 
 
@@ -186,8 +191,8 @@ def _name_overlap(op: str, names: list[str], arrays: list[Array], at: int, same:
     for name, array in zip(names[at + 1 :], arrays[at + 1 :], strict=True):
         if not _overlap(arrays[at], array):
             continue
-        where = backend.address(arrays[at]), arrays[at].nbytes
-        if names[at] == "out" and name == same and where == (backend.address(array), array.nbytes):
+        where = address(arrays[at]), arrays[at].nbytes
+        if names[at] == "out" and name == same and where == (address(array), array.nbytes):
             continue
         raise ValueError(f"{op}: {names[at]} overlaps {name}; give each memory of its own")
 

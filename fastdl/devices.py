@@ -98,7 +98,7 @@ def copy(array: Array) -> Array:
     return array.copy()
 
 
-def zeros(shape: tuple[int, ...], dtype: Any, device: str) -> Array:
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """A new array on a GPU, whose memory begins on a boundary of 512 bytes there."""
     return importlib.import_module("cupy").zeros(shape, dtype)  # type: ignore[no-any-return]
 

@@ -114,6 +114,19 @@ constexpr int GROUP_OF_PAIRS = 4;  // of which a thread reads two numbers each, 
 
 __device__ __forceinline__ Pair added(Pair a, Pair b) { return Pair{a.dy + b.dy, a.dyd + b.dyd}; }
 
+// Of a few gradients d that passed where `passed` is more than 0, and values v less their mean.
+__device__ __forceinline__ Pair of_group(const real (&d)[GROUP_OF_PAIRS], const real (&v)[GROUP_OF_PAIRS],
+                                         const real (&passed)[GROUP_OF_PAIRS]) {
+    real sum = 0, product = 0;
+#pragma unroll
+    for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
+        const real through = passed[k] <= real(0) ? real(0) : d[k];
+        sum += through;
+        product += through * v[k];
+    }
+    return Pair{double(sum), double(product)};
+}
+
 extern "C" __global__ void __launch_bounds__(BLOCK)
 column_gradients(const real* dy, const real* y, const real* x, const real* mean, i64 rows, i64 columns, i64 parts,
                  double* sums) {
@@ -131,14 +144,7 @@ column_gradients(const real* dy, const real* y, const real* x, const real* mean,
             v[k] = exists ? x[place] - mu : real(0);
             passed[k] = y && exists ? y[place] : real(1);
         }
-        real sum = 0, product = 0;
-#pragma unroll
-        for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
-            if (passed[k] <= real(0)) d[k] = 0;
-            sum += d[k];
-            product += d[k] * v[k];
-        }
-        found = added(found, Pair{double(sum), double(product)});
+        found = added(found, of_group(d, v, passed));
     }
     found = merge_column(found, shared, added);
     if (threadIdx.y == 0 && at.column < columns) {
@@ -234,14 +240,7 @@ image_gradients(const real* dy, const real* y, const real* x, const real* mean, 
             v[k] = exists ? x[place] - mu : real(0);
             passed[k] = y && exists ? y[place] : real(1);
         }
-        real sum = 0, product = 0;
-#pragma unroll
-        for (int k = 0; k < GROUP_OF_PAIRS; ++k) {
-            if (passed[k] <= real(0)) d[k] = 0;
-            sum += d[k];
-            product += d[k] * v[k];
-        }
-        found = added(found, Pair{double(sum), double(product)});
+        found = added(found, of_group(d, v, passed));
     }
     found = merge_block(found, shared, added);
     if (threadIdx.x == 0) {

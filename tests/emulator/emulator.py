@@ -252,7 +252,7 @@ def cuda(order="forward", seed=0, flush=True, arrays=np):
         (_cuda, "load", load),
         (_cuda, "host_arrays", True),
         (backend, "cuda_missing", lambda: None),
-        (devices, "zeros", lambda shape, dtype, device: arrays.asarray(arena.aligned(shape, dtype))),
+        (devices, "zeros", lambda shape, dtype: arrays.asarray(arena.aligned(shape, dtype))),
         (devices, "asarray", lambda x, device=None: arrays.asarray(x) if device == "cuda" else x),
         (devices, "free_memory", lambda: Schedule.memory),
         (devices, "current", lambda: 0),
