@@ -258,7 +258,7 @@ def sizes(minimum: int = 0, maximum: int = 257) -> SearchStrategy[int]:
     --------
     >>> from hypothesis import find
     >>> from fastdl import testing
-    >>> find(testing.sizes(), lambda size: size > 17)
+    >>> find(testing.sizes(), lambda size: size > 24)
     63
     """
     st = _strategies()
