@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
-
-from fastdl import backend
 from fastdl.bench import machine, shapes
-from fastdl.bench.harness import Plan, Variant, checked, measure
-from fastdl.bench.inputs import normal
-
-Array = np.ndarray[Any, Any]
-Calls = dict[str, Callable[[], object]]
+from fastdl.bench.harness import Plan, Variant, measure
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an op must compute and move, with every pass over its arrays that it cannot do without."""
+    """What an op must compute and move, with every pass over its arrays that it cannot do without.
+
+    Flops are those of the definition: an operation or a function, exp say, counts as one, so that they
+    bound products alone.
+    """
 
     flops: float = 0
     read: float = 0
@@ -39,6 +35,10 @@ class Cost:
         """Bytes read and written."""
         return self.read + self.written
 
+    def __add__(self, other: Cost) -> Cost:
+        """Of one after the other."""
+        return Cost(self.flops + other.flops, self.read + other.read, self.written + other.written)
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -49,9 +49,16 @@ class Rate:
     by: str
 
 
+class Floor(NamedTuple):
+    """The least time, and the ceiling that it comes from."""
+
+    seconds: float
+    by: str
+
+
 @dataclass(frozen=True)
 class Ceilings:
-    """This machine's, with all threads."""
+    """This machine's, with all threads, or a GPU's."""
 
     product: Rate
     """float32 matrix product."""
@@ -60,21 +67,29 @@ class Ceilings:
     triad: dict[int, Rate]
     """Twice as many bytes read as written."""
 
-    def floor(self, cost: Cost) -> float:
-        """The seconds that an op of this cost takes at least."""
-        streams = self.copy if cost.read < 1.5 * cost.written else self.triad  # the mix that is more like it
+    def floor(self, cost: Cost) -> Floor:
+        """What an op of this cost takes at least."""
+        name = "copy" if cost.read < 1.5 * cost.written else "triad"  # the mix that is more like it
+        streams: dict[int, Rate] = getattr(self, name)
         size = min(streams, key=lambda size: abs(math.log(size / max(cost.moved, 1))))
-        return max(cost.flops / self.product.value, cost.moved / streams[size].value)
+        moving, computing = cost.moved / streams[size].value, cost.flops / self.product.value
+        if computing > moving:
+            return Floor(computing, "products")
+        return Floor(moving, f"{name} {size / 2**20:.3g} MiB")
 
 
-def measure_ceilings(shape: shapes.Ceiling, plan: Plan) -> Ceilings:
+def measure_ceilings(shape: shapes.Ceiling, plan: Plan, device: str = "cpu") -> Ceilings:
     """Measure them all; streams first, while no BLAS has woken its threads."""
     briefly = dataclasses.replace(plan, seconds=plan.seconds / 2, pause=0)  # many variants, of one pool
-    sizes = [*shape.cached, round(shape.last_caches * machine.last_cache())]
-    copy = {size: _best(size, _copies(size), briefly) for size in sizes}
-    triad = {size: _best(size, _triads(size), briefly) for size in sizes}
+    sizes = [*shape.cached, round(shape.last_caches * machine.last_cache(device))]
+    if device == "cuda":
+        from fastdl.bench import ceilings_cuda as ways
+    else:
+        from fastdl.bench import ceilings_cpu as ways
+    copy = {size: _best(size, ways.copies(size), briefly) for size in sizes}
+    triad = {size: _best(size, ways.triads(size), briefly) for size in sizes}
     with machine.all_blas_threads():
-        product = _best(2 * shape.side**3, _products(shape.side), plan)
+        product = _best(2 * shape.side**3, ways.products(shape.side), plan)
     return Ceilings(product, copy, triad)
 
 
@@ -83,59 +98,3 @@ def _best(amount: float, variants: dict[str, Variant], plan: Plan) -> Rate:
     seconds = {name: min(taken) for name, taken in measure(variants, plan).items()}
     fastest = min(seconds, key=lambda name: seconds[name])
     return Rate(amount / seconds[fastest], fastest)
-
-
-def _line_up(moved: int, arrays: int) -> list[Array]:
-    """So many arrays of whole cache lines, that hold so many bytes together."""
-    elements = max(1, moved // arrays // 64) * 16
-    return [normal((elements,), seed) for seed in range(arrays)]
-
-
-def _right(calls: Calls, out: Array, right: Array) -> dict[str, Variant]:
-    def check() -> None:
-        np.testing.assert_allclose(out, right, rtol=1e-5, atol=1e-5)
-        out.fill(np.nan)  # for the next to write
-
-    return {name: checked(call, check) for name, call in calls.items()}
-
-
-def _copies(moved: int) -> dict[str, Variant]:
-    a, out = _line_up(moved, 2)
-    calls: Calls = {"NumPy": lambda: np.copyto(out, a)}
-    if backend.numba_missing() is None:
-        from fastdl.bench import streams
-
-        calls["Numba"] = lambda: streams.copy(a, out)
-        calls["Numba past the caches"] = lambda: streams.copy_past_caches(a, out)
-    return _right(calls, out, a)
-
-
-def _triads(moved: int) -> dict[str, Variant]:
-    a, b, out = _line_up(moved, 3)
-    tripled = 3 * b  # NumPy would need a second pass for the factor
-    calls: Calls = {"NumPy": lambda: np.add(a, tripled, out=out)}
-    if backend.numba_missing() is None:
-        from fastdl.bench import streams
-
-        calls["Numba"] = lambda: streams.triad(a, b, out)
-        calls["Numba past the caches"] = lambda: streams.triad_past_caches(a, b, out)
-    return _right(calls, out, a + tripled)
-
-
-def _products(side: int) -> dict[str, Variant]:
-    """Of NumPy's BLAS and of SciPy's, which are often two libraries."""
-    from scipy.linalg.blas import sgemm
-
-    a, b, by_numpy, by_scipy = (normal((side, side), seed) for seed in range(4))
-    right = a[:8].astype(np.float64) @ b
-
-    def product_by_scipy() -> None:
-        sgemm(1.0, b.T, a.T, c=by_scipy.T, overwrite_c=True)  # Fortran reads rows as columns: C' = B' A'
-
-    def check(product: Array) -> Callable[[], None]:
-        return lambda: np.testing.assert_allclose(product[:8], right, atol=1e-5 * side)
-
-    return {
-        "NumPy": checked(lambda: np.matmul(a, b, out=by_numpy), check(by_numpy)),
-        "SciPy": checked(product_by_scipy, check(by_scipy)),
-    }

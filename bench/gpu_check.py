@@ -3,9 +3,9 @@
 python -m fastdl.bench.gpu_check FOLDER            # all of it, from the project's root; writes FOLDER/gpu_check.json
 python -m fastdl.bench.gpu_check FOLDER --only figures first-launches
 
-It runs the tests marked gpu, compute-sanitizer over a short training, `fastdl train` on the GPU and on the CPU, first
-launches with an empty cache and a full one, and the figures: every kernel against the bytes it must move at the
-measured copy bandwidth, and against PyTorch in the same run.
+It needs a checkout, with pytest and hypothesis, and compares with PyTorch and CuPy where PyTorch is installed. It runs
+the tests marked gpu, compute-sanitizer over a short training, `fastdl train` on the GPU and on the CPU, first launches
+with an empty cache and a full one, and `fastdl bench all --peers`. It ends with 1 if a part went wrong.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fastdl import backend
-from fastdl.bench import gpu_figures
+from fastdl.bench import machine as described
+from fastdl.bench import run as benchmarks
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,7 +36,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(arguments: list[str], limit: float, **environment: str) -> tuple[int | None, str, float]:
     """Run a program from the project's root: its exit status (None: out of time), what it printed, seconds."""
     began = time.perf_counter()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": path, **environment}
     try:
         done = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, timeout=limit)
         status, text = done.returncode, done.stdout + done.stderr
@@ -159,27 +159,42 @@ def first_launches(limit: float) -> dict[str, Any]:
 # ------------------------------------------------------------ the whole
 
 
-def machine() -> dict[str, Any]:
-    """What it runs on."""
-    import cupy
+def figures(budget: float) -> dict[str, Any]:
+    """What `fastdl bench all` measures, one op after the other until the time is spent."""
+    began, run = time.perf_counter(), benchmarks.Run("cuda", peers=True)
+    failed: dict[str, str] = {}
+    try:
+        for name in benchmarks.names(["step", "all"]):
+            if time.perf_counter() - began > budget:
+                failed[name] = "left out, for lack of time"
+                continue
+            try:
+                for _ in run.measure_all([name]):
+                    pass
+            except Exception as error:  # the others are worth having
+                failed[name] = f"{type(error).__name__}: {error}"[:2000]
+    finally:
+        run.close()
+    return run.record() | {"failed": failed, "lines": run.lines()}
 
-    properties = cupy.cuda.runtime.getDeviceProperties(0)
-    return {
-        "gpu": properties["name"].decode(),
-        "compute capability": f"{properties['major']}.{properties['minor']}",
-        "multiprocessors": properties["multiProcessorCount"],
-        "last cache bytes": properties["l2CacheSize"],
-        "driver": cupy.cuda.runtime.driverGetVersion(),
-        "cupy": cupy.__version__,
-        "nvrtc": cupy.cuda.nvrtc.getVersion(),
-        "python": sys.version.split()[0],
-        "numpy": np.__version__,
-        "torch": getattr(sys.modules.get("torch"), "__version__", None),
-    }
+
+def went_wrong(found: dict[str, Any]) -> list[str]:
+    """The parts that did not end well."""
+    wrong = [part for part in found if "error" in found[part]]
+    if found.get("tests", {}).get("status", 0) != 0:
+        wrong.append("tests")
+    if found.get("figures", {}).get("failed"):
+        wrong.append("figures")
+    for part in ("memcheck", "racecheck"):
+        result = found.get(part, {}).get("result", "")
+        if not result.startswith("not ") and not re.search(r"SUMMARY: 0 (errors|hazards)|^exit 0|^$", result):
+            wrong.append(part)
+    unfinished = ("train", "first-launches")
+    return wrong + [part for part in unfinished for of in found.get(part, {}).values() if "status" in of]
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "figures": gpu_figures.measured,
+    "figures": lambda: figures(240),
     "tests": lambda: tests(200),
     "train": lambda: train(60),
     "first-launches": lambda: first_launches(60),
@@ -191,21 +206,9 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 def table(found: dict[str, Any]) -> str:
     """A short account for people."""
     lines = []
-    if "machine" in found:
-        lines.append(", ".join(f"{name} {value}" for name, value in found["machine"].items()))
-    if rows := found.get("figures", {}).get("rows"):
-        lines.append(f"copy {found['figures']['copy bandwidth'] / 1e12:.2f} TB/s")
-        for row in rows:
-            text = f"{row['name']:<42}"
-            if "error" in row:
-                lines.append(f"{text} {row['error'][:160]}")
-                continue
-            text += f"{row['microseconds']['ours']:>10.1f} us"
-            text += f"{100 * row['of the floor']:>6.0f} % of floor" if "of the floor" in row else ""
-            text += f"{row['TFLOP/s']:>7.1f} TFLOP/s" if "TFLOP/s" in row else ""
-            text += "".join(f"  {ratio:.2f} x {name}" for name, ratio in row["times as fast"].items())
-            text += f"  off {row['off']:.0e}" if "off" in row else ""
-            lines.append(text)
+    if "figures" in found:
+        lines += found["figures"].get("lines", [])
+        lines += [f"{name}: {why}" for name, why in found["figures"].get("failed", {}).items()]
     if "tests" in found:
         kept = {
             k: v
@@ -231,6 +234,12 @@ def main() -> int:
     if reason := backend.cuda_missing():
         print(f"gpu_check: no GPU can be used: {reason}", file=sys.stderr)
         return 2
+    if not (ROOT / "pyproject.toml").exists() or not (ROOT / "tests").is_dir():
+        print(
+            f"gpu_check: {ROOT} is no checkout of fastdl; run it from one, installed by `pip install -e .`",
+            file=sys.stderr,
+        )
+        return 2
     given.folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     for part in given.only:
@@ -240,10 +249,12 @@ def main() -> int:
         except Exception as error:  # the other parts are worth having
             found[part] = {"error": f"{type(error).__name__}: {error}"}
         print(f"{part}: {time.perf_counter() - began:.0f} s", flush=True)
-        found["machine"] = machine()
-        (given.folder / "gpu_check.json").write_text(json.dumps(found, indent=1, default=str) + "\n")
+        record = {"machine": described.describe("cuda"), **found}
+        (given.folder / "gpu_check.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
     print(table(found))
-    return 0
+    if wrong := went_wrong(found):
+        print(f"went wrong: {', '.join(dict.fromkeys(wrong))}")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -10,7 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fastdl import backend
+from fastdl import backend, devices
+from fastdl.kernels._cuda import Launcher
 from fastdl.recorder import Entry, record
 from fastdl.testing import assert_agree
 
@@ -79,8 +82,10 @@ def measure(variants: Mapping[Name, Variant], plan: Plan | None = None) -> dict[
     return seconds
 
 
-def timed(call: Callable[[], object]) -> Block:
-    """Blocks of this call."""
+def timed(call: Callable[[], object], device: str = "cpu") -> Block:
+    """Blocks of this call; on a GPU the time between events there, several calls at a time."""
+    if device == "cuda":
+        return functools.partial(_timed_by_events, call)
 
     def block(warm: int, repeats: int) -> list[float]:
         for _ in range(warm):
@@ -95,24 +100,44 @@ def timed(call: Callable[[], object]) -> Block:
     return block
 
 
-def checked(call: Callable[[], object], check: Callable[[], None]) -> Variant:
+PAIRS = 10  # of events in a block, at most: each costs the host a few microseconds
+
+
+def _timed_by_events(call: Callable[[], object], warm: int, repeats: int) -> list[float]:
+    cupy = importlib.import_module("cupy")
+    for _ in range(warm):
+        call()
+    pairs, seconds = min(PAIRS, repeats), []
+    for _ in range(pairs):
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin.record()
+        for _ in range(repeats // pairs):
+            call()
+        end.record()
+        end.synchronize()
+        seconds.append(cupy.cuda.get_elapsed_time(begin, end) / 1e3 / (repeats // pairs))
+    return seconds
+
+
+def checked(call: Callable[[], object], check: Callable[[], None], device: str = "cpu") -> Variant:
     """A function, and what raises after a call of it unless the result is right."""
 
     def called() -> None:
         call()
         check()
 
-    return Variant(timed(call), called)
+    return Variant(timed(call, device), called)
 
 
 def replayed(call: Callable[[], object]) -> Variant:
     """The launches of a call of ops, as a recorded training step makes them, checked against the reference kernels."""
     with record() as tape:
         call()
+    replay = timed(tape.replay, "cuda" if backend.on_cuda(tape.entries[0].outputs[0]) else "cpu")
 
     def block(warm: int, repeats: int) -> list[float]:
         with backend.one_blas_thread():  # as in a step
-            return timed(tape.replay)(warm, repeats)
+            return replay(warm, repeats)
 
     def check() -> None:
         expected = _expect(tape.entries[0])
@@ -121,7 +146,7 @@ def replayed(call: Callable[[], object]) -> Variant:
             nonlocal expected
             for number, (actual, wanted) in enumerate(zip(entry.outputs, expected, strict=True)):
                 if wanted is not None:
-                    _assert_close(actual, wanted, f"{entry.name}, output {number}")
+                    _assert_close(devices.read(actual), wanted, f"{entry.name}, output {number}")
             if position + 1 < len(tape.entries):
                 expected = _expect(tape.entries[position + 1])
 
@@ -149,14 +174,13 @@ def _expect(entry: Entry) -> list[Array | None]:
     An output that is the same whatever it held before is unset, lest what another variant has left
     there should pass for this one's result.
     """
-    if not hasattr(entry.kernel, "name"):  # without Numba the launch is the reference kernel itself
+    reference = _reference(entry.kernel)
+    if reference is None:
         return [None] * len(entry.outputs)
-    with backend.use("numpy"):
-        reference = backend.kernel(*entry.kernel.name.split("."), np.empty(0))
     places = [next(at for at, a in enumerate(entry.args) if a is output) for output in entry.outputs]
 
     def run(unset: bool) -> list[Array]:
-        copies = [a.copy() if isinstance(a, np.ndarray) else a for a in entry.args]
+        copies = [np.array(devices.read(a)) if backend.is_array(a) else a for a in entry.args]
         for at in places if unset else ():
             copies[at].fill(_unset(copies[at].dtype))
         reference(*copies)
@@ -168,5 +192,19 @@ def _expect(entry: Entry) -> list[Array | None]:
             output.fill(_unset(output.dtype))
             results.append(value)
         else:
-            results.append(None if value.tobytes() == output.tobytes() else value)
+            results.append(None if value.tobytes() == devices.read(output).tobytes() else value)
     return results
+
+
+def _reference(kernel: Any) -> Callable[..., None] | None:
+    """The reference's kernel of the same name; None where that is the very kernel, for lack of Numba."""
+    if isinstance(kernel, Launcher):
+        op = kernel.source.op
+        names = vars(importlib.import_module(f"fastdl.kernels.{op}.cuda"))
+        name = next(name for name, value in names.items() if value is kernel)
+    elif hasattr(kernel, "name"):
+        op, name = kernel.name.split(".")
+    else:
+        return None
+    with backend.use("numpy"):
+        return backend.kernel(op, name, np.empty(0))

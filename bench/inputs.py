@@ -64,6 +64,11 @@ def cross_entropy(s: shapes.CrossEntropy) -> tuple[Array, Array]:
     return normal((s.rows, s.classes), 0), integers(s.classes, (s.rows,), 1)
 
 
+def softmax(s: shapes.Softmax) -> tuple[Array, Array]:
+    """x, dy."""
+    return normal((s.rows, s.classes), 0), normal((s.rows, s.classes), 1)
+
+
 def loss(s: shapes.Loss) -> tuple[Array, Array]:
     """Outputs, targets."""
     return normal((s.rows, s.columns), 0), normal((s.rows, s.columns), 1)
@@ -79,7 +84,7 @@ def gather(s: shapes.Gather) -> tuple[Array, Array]:
     return normal((s.data_rows, s.columns), 0), np.random.default_rng(1).permutation(s.data_rows)
 
 
-def activation(s: shapes.Activation) -> tuple[Array, Array]:
+def activation(s: shapes.Elements) -> tuple[Array, Array]:
     """x, dy."""
     return normal((s.elements,), 0), normal((s.elements,), 1)
 
@@ -90,24 +95,22 @@ def training(s: shapes.Network) -> tuple[Array, Array, Array]:
     return x, labels, np.random.default_rng(2).permutation(s.data_rows)
 
 
-def model(s: shapes.Network, *, fused: bool) -> nn.Sequential:
-    """The network as layers; fused computes ReLU in the pass of the layer before it."""
-    relu = "relu" if fused else None
+def model(s: shapes.Network) -> nn.Sequential:
+    """The network as layers, with ReLU in the pass of the layer before it."""
     layers: list[nn.Layer] = []
     for width in s.widths[1:-1]:
         if s.batch_norm:
-            layers += [nn.Linear(width, bias=False), nn.BatchNorm(activation=relu)]
+            layers += [nn.Linear(width, bias=False), nn.BatchNorm(activation="relu")]
         else:
-            layers += [nn.Linear(width, activation=relu)]
-        layers += [] if fused else [nn.ReLU()]
-        layers += [nn.Dropout(s.rate)] if s.batch_norm else []
+            layers += [nn.Linear(width, activation="relu")]
+        layers += [nn.Dropout(s.rate)] if s.rate else []
     return nn.Sequential(*layers, nn.Linear(s.widths[-1]))
 
 
 def parameters(s: shapes.Network) -> list[dict[str, Array]]:
     """The network's parameters at the start, as NumPy arrays: for every linear layer its own and its batch norm's."""
     blocks: list[dict[str, Array]] = []
-    for path, array in nn.Weights(model(s, fused=True), s.widths[:1], seed=0).params.items():
+    for path, array in nn.Weights(model(s), s.widths[:1], seed=0).params.items():
         name = path.rpartition(".")[2]
         if name == "weight":
             blocks.append({})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,35 @@ from fastdl import info
 SETTINGS = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "NUMBA_")
 
 
-def describe() -> dict[str, Any]:
+def describe(device: str = "cpu") -> dict[str, Any]:
     """All that is known of it, as plain values."""
     found = info.collect()
     kept = "fastdl", "processor", "cores", "system", "python", "packages", "backends", "threads"
     return {
         **{name: found[name] for name in kept if name in found},
+        **({"gpu": _describe_gpu()} if device == "cuda" else {}),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "last_cache_bytes": last_cache(),
         "blas": _blas(),
         "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith(SETTINGS)},
+    }
+
+
+def _gpu() -> dict[str, Any]:
+    cupy = importlib.import_module("cupy")
+    found: dict[str, Any] = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    return found
+
+
+def _describe_gpu() -> dict[str, Any]:
+    cupy, properties = importlib.import_module("cupy"), _gpu()
+    return {
+        "name": properties["name"].decode(),
+        "compute_capability": f"{properties['major']}.{properties['minor']}",
+        "multiprocessors": properties["multiProcessorCount"],
+        "last_cache_bytes": properties["l2CacheSize"],
+        "driver": cupy.cuda.runtime.driverGetVersion(),
+        "nvrtc": cupy.cuda.nvrtc.getVersion(),
     }
 
 
@@ -43,8 +63,10 @@ def preemptions() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-def last_cache() -> int:
+def last_cache(device: str = "cpu") -> int:
     """Bytes of the largest cache; 64 MiB where the system does not tell."""
+    if device == "cuda":
+        return int(_gpu()["l2CacheSize"])
     sizes = []
     for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
         number = file.read_text(encoding="ascii").strip()

@@ -24,7 +24,7 @@ def about() -> dict[str, Any]:
 
 
 def forward(s: shapes.Network, params: Tree, averages: Tree, x: Any, key: Any) -> tuple[Any, Tree]:
-    """Logits, and the running averages after this batch."""
+    """Logits in training, and the running averages after this batch."""
     *hidden, last = params
     after = []
     for block, average in zip(hidden, averages, strict=True):
@@ -52,7 +52,7 @@ def adam(params: Tree, grads: Tree, m: Tree, v: Tree, count: Any) -> tuple[Tree,
     return jax.tree.map(lambda p, m, v: p - LR * (m * c1) / (jnp.sqrt(v) * c2 + EPS), params, m, v), m, v
 
 
-def training(s: shapes.Network) -> Callable[[], tuple[float]]:
+def training(s: shapes.Network, device: str) -> Callable[[], tuple[float]]:
     """A step: rows by their numbers, forward, loss, backward, Adam, and the loss read."""
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -87,4 +87,23 @@ def training(s: shapes.Network) -> Callable[[], tuple[float]]:
     return call
 
 
-WORK = {(shapes.Network, ""): training}
+def prediction(s: shapes.Prediction, device: str) -> Callable[[], tuple[Any]]:
+    """The outputs of a batch, by running averages of mean 0 and variance 1."""
+
+    @jax.jit
+    def predict(params: Tree, x: Any) -> Any:
+        *hidden, last = params
+        for block in hidden:
+            x = x @ block["weight"]
+            if s.batch_norm:
+                x = x * jax.lax.rsqrt(jnp.float32(1 + 1e-5)) * block["gamma"] + block["beta"]
+            else:
+                x = x + block["bias"]
+            x = jax.nn.relu(x)
+        return x @ last["weight"] + last["bias"]
+
+    params, x = jax.tree.map(jnp.array, inputs.parameters(s)), jnp.array(inputs.training(s)[0][: s.batch])
+    return lambda: (predict(params, x).block_until_ready(),)
+
+
+WORK = {(shapes.Network, ""): training, (shapes.Prediction, ""): prediction}

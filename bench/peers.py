@@ -1,8 +1,10 @@
 """Other libraries, each measured in a process of its own, so that no two pools of threads meet in one.
 
-`python -m fastdl.bench.peers torch` answers lines of JSON on its standard input, one each:
+`serve` answers lines of JSON on its standard input, one each:
 
-    {"shape": "BatchNorm", "sizes": {"rows": 128, "columns": 512}, "calls": 1}   prepare this work, make calls of it
+    {"shape": "BatchNorm", "part": "forward"}                                    is there such work?
+    -> {"can": true}
+    {"shape": "BatchNorm", "part": "", "sizes": {"rows": 128, ...}, "calls": 1}   prepare this work, make calls of it
     -> {"sizes_of_results": [[0.8, 0.3, 31.2, 9.1]]}                             mean |result| of every result and call
     {"warm": 3, "repeats": 20}                                                   time a block of that work
     -> {"seconds": [...]}
@@ -29,15 +31,27 @@ import fastdl
 from fastdl.bench import shapes
 from fastdl.bench.harness import Variant, timed
 
-PEERS = ("torch", "jax")
+# What is compared with: the modules that must be there, the one here that does the work, and its table.
+PEERS = {
+    "torch": (("torch",), "fastdl.bench.peer_torch", "EAGER"),
+    "torch.compile": (("torch",), "fastdl.bench.peer_torch", "COMPILED"),
+    "jax": (("jax",), "fastdl.bench.peer_jax", "WORK"),
+    "scikit-learn": (("sklearn",), "fastdl.bench.peer_sklearn", "WORK"),
+    "onnxruntime": (("onnxruntime", "onnx"), "fastdl.bench.peer_onnxruntime", "WORK"),
+    "cupy": (("cupy",), "fastdl.bench.peer_cupy", "WORK"),
+}
+ON = {
+    "cpu": ("torch", "torch.compile", "jax", "scikit-learn", "onnxruntime"),
+    "cuda": ("torch", "torch.compile", "cupy"),
+}
 
 
 class Peer:
-    """One of them: the process starts when it is first asked for something."""
+    """One of them on a device: the process starts when it is first asked for something."""
 
-    def __init__(self, name: str):
-        self.name = name
-        self.installed = importlib.util.find_spec(name) is not None
+    def __init__(self, name: str, device: str = "cpu"):
+        self.name, self.device = name, device
+        self.installed = all(importlib.util.find_spec(module) for module in PEERS[name][0])
         self.about: dict[str, Any] = {}
         """Its version and threads, once it has started."""
         self._process: subprocess.Popen[str] | None = None
@@ -46,8 +60,8 @@ class Peer:
         root = str(Path(fastdl.__file__).parents[1])  # it may be a checkout that is not installed
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         return subprocess.Popen(
-            [sys.executable, "-m", "fastdl.bench.peers", self.name],
-            env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
+            [sys.executable, "-c", f"from fastdl.bench.peers import serve; serve({self.name!r}, {self.device!r})"],
+            env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": self.device},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -79,8 +93,14 @@ class Peer:
         seconds: list[float] = self._ask(warm=warm, repeats=repeats)["seconds"]
         return seconds
 
-    def variant(self, shape: shapes.Shape, results: Sequence[Any], part: str = "") -> Variant:
+    def can(self, shape: shapes.Shape, part: str = "") -> bool:
+        """Whether it has such work."""
+        return bool(self._ask(shape=type(shape).__name__, part=part)["can"])
+
+    def variant(self, shape: shapes.Shape, results: Sequence[Any], part: str = "") -> Variant | None:
         """Its work of this shape, or this part of it, checked against ours, which must be checked before."""
+        if not self.can(shape, part):
+            return None
 
         def check() -> None:
             wanted = sizes(results)
@@ -98,27 +118,37 @@ class Peer:
 
 def sizes(results: Iterable[Any]) -> list[float]:
     """The mean of |result|, for each: enough to see whether two programs do the same work."""
-    return [float(np.abs(np.asarray(result, np.float64)).mean()) for result in results]
+    return [float(np.abs(_on_host(result).astype(np.float64)).mean()) for result in results]
 
 
-def serve(name: str) -> None:
+def _on_host(result: Any) -> Any:
+    for method in ("cpu", "get"):  # PyTorch's way, and CuPy's
+        if hasattr(result, method):
+            result = getattr(result, method)()
+    return np.asarray(result)
+
+
+def serve(name: str, device: str) -> None:
     """Be a peer: answer requests until the input ends."""
     answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints must not come between the lines
-    library = importlib.import_module(f"fastdl.bench.peer_{name}")
+    _, module, table = PEERS[name]
+    library = importlib.import_module(module)
+    work = getattr(library, table)
 
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)
 
     answer(**library.about())
+    call = None
     for line in sys.stdin:
         request = json.loads(line)
-        if "shape" in request:
-            shape = getattr(shapes, request["shape"])
-            call = library.WORK[shape, request["part"]](shape(**request["sizes"]))
-            answer(sizes_of_results=[sizes(call()) for _ in range(request["calls"])])
+        if "warm" in request:
+            answer(seconds=timed(call, device)(request["warm"], request["repeats"]))
+            continue
+        shape = getattr(shapes, request["shape"])
+        setup = work.get((shape, request["part"]))
+        if "calls" not in request:
+            answer(can=setup is not None)
         else:
-            answer(seconds=timed(call)(request["warm"], request["repeats"]))
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1])
+            call = setup(shape(**request["sizes"]), device)
+            answer(sizes_of_results=[sizes(call()) for _ in range(request["calls"])])

@@ -1,15 +1,13 @@
-"""Records of runs, and the tables of kernels/README.md that are made from them and from the tree.
+"""Tables of README.md, kernels/README.md and docs/, made from the tree and from the records in bench/results/.
 
-python -m fastdl.bench.report keep full.json results/machine.json   # the figures of a run, without its samples
-python -m fastdl.bench.report                                       # write the tables anew
+fastdl bench all --peers --json bench/results/MACHINE.json   # make a record
+python -m fastdl.bench.report                                # write the tables anew
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +16,6 @@ RESULTS = Path(__file__).resolve().parent / "results"
 README = KERNELS / "README.md"
 DTYPES = {"gather": "any number of 8 to 64 bits but float16", "philox": "32-bit words"}  # others: float32, float64
 BACKENDS = {"NumPy": "reference.py", "Numba": "cpu.py", "CUDA": "cuda.cu*"}
-
-
-def keep(full: dict[str, Any]) -> dict[str, Any]:
-    """Of pytest-benchmark's file of a run: commit, date, machine, and a row for every figure."""
-    rows = []
-    for benchmark in full["benchmarks"]:
-        folder = re.search(r"bench_(\w+)\.py", benchmark["fullname"])
-        rows.append({"folder": folder[1] if folder else "", **benchmark["extra_info"]})
-    commit = full["commit_info"].get("id")
-    return {"commit": commit, "date": full["datetime"][:10], "machine": full["machine_info"]["fastdl"], "rows": rows}
 
 
 def records() -> list[dict[str, Any]]:
@@ -96,13 +84,10 @@ def written(text: str) -> str:
     return text
 
 
-def main(arguments: list[str]) -> None:
-    """Keep a run, or write the tables."""
-    if arguments:
-        _, full, target = arguments
-        Path(target).write_text(json.dumps(keep(json.loads(Path(full).read_text())), indent=1) + "\n")
+def main() -> None:
+    """Write the tables."""
     README.write_text(written(README.read_text()))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -57,13 +57,19 @@ class Norm(Shape):
 
 
 @dataclass(frozen=True)
-class Activation(Shape):
+class Elements(Shape):
     elements: int
 
 
 @dataclass(frozen=True)
 class Dropout(Shape):
     elements: int
+
+
+@dataclass(frozen=True)
+class Softmax(Shape):
+    rows: int
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -86,13 +92,22 @@ class Update(Shape):
 
 @dataclass(frozen=True)
 class Network(Shape):
-    """Linear layers with ReLU, trained by Adam; with batch norm also dropout at `rate`, and no bias before it."""
+    """Linear layers with ReLU, trained by Adam; no bias before a batch norm; dropout at `rate` after ReLU."""
 
     widths: tuple[int, ...]
     batch: int
-    data_rows: int
-    batch_norm: bool
+    data_rows: int = 4096
+    batch_norm: bool = False
     rate: float = 0.0
+
+    def __str__(self) -> str:
+        without = ", no dropout" if self.batch_norm and not self.rate else ""
+        return f"{'-'.join(map(str, self.widths))} batch {self.batch}{without}"
+
+
+@dataclass(frozen=True)
+class Prediction(Network):
+    """The same network, which predicts."""
 
     def __str__(self) -> str:
         return f"{'-'.join(map(str, self.widths))} batch {self.batch}"
@@ -100,8 +115,13 @@ class Network(Shape):
 
 RATE = 0.2  # of dropout
 
-CEILING = Ceiling(side=2048, cached=(1 << 18, 1 << 21, 1 << 24), last_caches=6)
-TINY_CEILING = Ceiling(side=64, cached=(1 << 12,), last_caches=0.001)
+SMALL, LARGE = (64, 128, 10), (784, 512, 512, 10)  # networks
+LARGE_BATCHES = 64, 128, 256, 1024
+
+
+def _large(batch: int, rate: float = RATE) -> Network:
+    return Network(LARGE, batch, batch_norm=True, rate=rate)
+
 
 # The first of an op is what a training step does, the last lies beyond the caches.
 SHAPES: dict[str, tuple[Shape, ...]] = {
@@ -114,33 +134,67 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         BatchNorm(65536, 512),
         BatchNorm(32, 64, (56, 56)),
     ),
-    "add": (Activation(1 << 16), Activation(1 << 25)),
-    "activation": (Activation(1 << 16), Activation(1 << 25)),
+    "add": (Elements(1 << 16), Elements(1 << 25)),
+    "activation": (Elements(1 << 16), Elements(1 << 25)),
     "dropout": (Dropout(1 << 16), Dropout(1_000_000), Dropout(1 << 25)),
     "losses": (Loss(256, 10), Loss(4096, 1000)),
     "norm": (Norm(100_000), Norm(20_000_000)),
-    "softmax_cross_entropy": (CrossEntropy(256, 10), CrossEntropy(1024, 1000), CrossEntropy(4096, 1000)),
+    "softmax": (Softmax(256, 10), Softmax(65536, 512)),
+    "softmax_cross_entropy": (
+        CrossEntropy(256, 10),
+        CrossEntropy(1024, 1000),
+        CrossEntropy(4096, 1000),
+        CrossEntropy(65536, 512),
+    ),
     "gather": (Gather(128, 784, 60_000), Gather(60_000, 784, 60_000)),
     "updates": (Update(100_000), Update(1_000_000), Update(10_000_000), Update(50_000_000)),
-    "train_step": (
-        Network((64, 128, 10), batch=32, data_rows=4096, batch_norm=False),
-        Network((784, 512, 512, 10), batch=128, data_rows=4096, batch_norm=True, rate=RATE),
-    ),
+    "step": (Network(SMALL, 32), *map(_large, LARGE_BATCHES), _large(128, rate=0.0)),
+    "predict": tuple(Prediction(LARGE, batch, batch_norm=True, rate=RATE) for batch in (1, 32, 1024)),
+}
+
+# Far beyond a GPU's last cache, but for the steps.
+CUDA_SHAPES: dict[str, tuple[Shape, ...]] = {
+    "matmul": (Matmul(1024, 784, 512), Matmul(8192, 1024, 1024), Matmul(4096, 4096, 4096), Matmul(65536, 784, 512)),
+    "batch_norm": (BatchNorm(8192, 4096), BatchNorm(256, 64, (56, 56))),
+    "add": (Elements(1 << 26),),
+    "activation": (Elements(1 << 26),),
+    "dropout": (Dropout(1 << 26),),
+    "losses": (Loss(8192, 8192),),
+    "norm": (Norm(1 << 26),),
+    "softmax": (Softmax(8192, 8192),),
+    "softmax_cross_entropy": (CrossEntropy(8192, 32768), CrossEntropy(1_000_000, 10)),
+    "gather": (Gather(60_000, 784, 60_000),),
+    "updates": (Update(1 << 26),),
+    "step": (_large(128), _large(1024)),
+    "predict": (Prediction(LARGE, 1024, batch_norm=True, rate=RATE),),
 }
 
 TINY_SHAPES: dict[str, tuple[Shape, ...]] = {
     "matmul": (Matmul(5, 7, 33),),
     "batch_norm": (BatchNorm(6, 33), BatchNorm(3, 5, (4, 3))),
-    "add": (Activation(1000),),
-    "activation": (Activation(1000),),
+    "add": (Elements(1000),),
+    "activation": (Elements(1000),),
     "dropout": (Dropout(20_000),),
-    "softmax_cross_entropy": (CrossEntropy(5, 10),),
     "losses": (Loss(5, 3),),
     "norm": (Norm(1000),),
+    "softmax": (Softmax(5, 10),),
+    "softmax_cross_entropy": (CrossEntropy(5, 10),),
     "gather": (Gather(3, 7, 20),),
     "updates": (Update(1000),),
-    "train_step": (
-        Network((6, 5, 3), batch=4, data_rows=12, batch_norm=False),
-        Network((6, 5, 5, 3), batch=4, data_rows=12, batch_norm=True, rate=RATE),
-    ),
+    "step": (Network((6, 5, 3), 4, 12), Network((6, 5, 5, 3), 4, 12, batch_norm=True, rate=RATE)),
+    "predict": (Prediction((6, 5, 5, 3), 4, 12, batch_norm=True, rate=RATE),),
 }
+
+
+def of(name: str, device: str, tiny: bool) -> tuple[Shape, ...]:
+    """The shapes at which this is measured."""
+    return (TINY_SHAPES if tiny else CUDA_SHAPES if device == "cuda" else SHAPES)[name]
+
+
+def ceiling(device: str, tiny: bool) -> Ceiling:
+    """What a device's ceilings are measured with."""
+    if tiny:
+        return Ceiling(side=64, cached=(1 << 12,), last_caches=0.001)
+    if device == "cuda":
+        return Ceiling(side=8192, cached=(1 << 22, 1 << 24), last_caches=16)
+    return Ceiling(side=2048, cached=(1 << 18, 1 << 21, 1 << 24), last_caches=6)

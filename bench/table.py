@@ -1,11 +1,12 @@
-"""What was measured, as a row of the final table and of pytest-benchmark's JSON."""
+"""What was measured: rows, as a table for people and as plain values for a file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from fastdl.bench.ceilings import Ceilings, Cost
+from fastdl.bench.ceilings import Ceilings, Cost, Floor
 from fastdl.bench.harness import Quartiles
 
 
@@ -13,81 +14,96 @@ from fastdl.bench.harness import Quartiles
 class Row:
     """One variant of an op at one shape."""
 
+    folder: str
+    """The module that measured it."""
     op: str
     variant: str
     shape: str
     seconds: Quartiles
     cost: Cost
-    floor: float
-    """Seconds."""
-    eager: float
+    floor: Floor | None
+    """None where the work has no cost that could be stated."""
+    eager: float | None
     """Seconds that a call of the op takes beyond its recorded launch."""
     preemptions: int
     """How often other work took a core while this was measured, all variants together."""
-    peers: dict[str, float | str]
-    """How many times as long each takes, or why that is not known."""
+    peers: dict[str, float] = field(default_factory=dict)
+    """How many times as long each takes."""
 
     @property
-    def rate(self) -> tuple[float, str]:
-        """What is done in a second."""
-        done, unit = (self.cost.flops, "GFLOP/s") if self.cost.flops else (self.cost.moved, "GB/s")
+    def name(self) -> str:
+        """Op and variant."""
+        return f"{self.op} {self.variant}".strip()
+
+    @property
+    def rate(self) -> tuple[float, str] | None:
+        """What is done in a second, of that which bounds the op."""
+        if self.floor is None:
+            return None
+        done, unit = (self.cost.flops, "GFLOP/s") if self.floor.by == "products" else (self.cost.moved, "GB/s")
         return done / self.seconds.median / 1e9, unit
 
     @property
-    def percent_of_floor(self) -> float:
+    def percent_of_floor(self) -> float | None:
         """100 is as fast as can be."""
-        return 100 * self.floor / self.seconds.median
+        return 100 * self.floor.seconds / self.seconds.median if self.floor else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        rate, unit = self.rate
-        return {
+        found = {
+            "folder": self.folder,
             "op": self.op,
             "variant": self.variant,
             "shape": self.shape,
-            "quartiles": self.seconds,
-            unit: rate,
-            "floor": self.floor,
-            "percent_of_floor": self.percent_of_floor,
-            "eager_overhead": self.eager,
+            "quartiles": list(self.seconds),
             "preemptions": self.preemptions,
             "peers": self.peers,
         }
+        if self.floor and self.rate:
+            rate, unit = self.rate
+            found |= {unit: rate, "floor": self.floor.seconds, "ceiling": self.floor.by}
+            found |= {"percent_of_floor": self.percent_of_floor, "flops": self.cost.flops, "bytes": self.cost.moved}
+        return found | ({} if self.eager is None else {"eager_overhead": self.eager})
 
-    def cells(self, peers: tuple[str, ...]) -> list[str]:
+    def cells(self, peers: Sequence[str]) -> list[str]:
         """For people."""
-        rate, unit = self.rate
-        low, median, high = (f"{1e6 * seconds:,.{1 if seconds < 1e-4 else 0}f}" for seconds in self.seconds)
+        low, median, high = map(microseconds, self.seconds)
+        rate, percent = self.rate, self.percent_of_floor
         return [
-            f"{self.op} {self.variant}".rstrip(),
+            self.name,
             self.shape,
             median,
             f"{low} .. {high}",
-            f"{rate:.3g} {unit}",
-            f"{self.percent_of_floor:.0f}",
-            f"{1e6 * self.eager:+.1f}",
+            f"{rate[0]:.3g} {rate[1]}" if rate else "",
+            f"{percent:.0f}" if percent else "",
+            self.floor.by if self.floor else "",
+            "" if self.eager is None else f"{1e6 * self.eager:+.1f}",
             str(self.preemptions),
-            *(_ratio(self.peers.get(peer, "")) for peer in peers),
+            *(f"{self.peers[peer]:.2f}x" if peer in self.peers else "" for peer in peers),
         ]
 
 
-def _ratio(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.2f}x"
+def microseconds(seconds: float) -> str:
+    """With a decimal where there is need of one."""
+    return f"{1e6 * seconds:,.{1 if seconds < 1e-4 else 0}f}"
 
 
-def lines(rows: list[Row], peers: tuple[str, ...]) -> list[str]:
-    """The table."""
-    head = ["op", "shape", "median us", "quartiles us", "rate", "% of floor", "eager +us", "preempted", *peers]
-    cells = [head, *(row.cells(peers) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(_padded(at, cell, width) for at, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        for row in cells
-    ]
+HEAD = ("op", "shape", "median us", "quartiles us", "rate", "% of floor", "which is", "eager +us", "preempted")
+LEFT = (0, 1, 6)  # columns that are text
+
+
+def lines(rows: Sequence[Row]) -> list[str]:
+    """The table; columns that no row fills are left out."""
+    peers = list(dict.fromkeys(peer for row in rows for peer in row.peers))
+    cells = [[*HEAD, *peers], *(row.cells(peers) for row in rows)]
+    columns = list(zip(*cells, strict=True))
+    used = [at for at, column in enumerate(columns) if at == 0 or any(column[1:])]
+    widths = {at: max(map(len, columns[at])) for at in used}
+    return ["  ".join(_padded(at, row[at], widths[at]) for at in used).rstrip() for row in cells]
 
 
 def _padded(column: int, cell: str, width: int) -> str:
-    return cell.ljust(width) if column < 2 else cell.rjust(width)
+    return cell.ljust(width) if column in LEFT else cell.rjust(width)
 
 
 def machine_lines(found: dict[str, Any]) -> list[str]:
@@ -98,6 +114,7 @@ def machine_lines(found: dict[str, Any]) -> list[str]:
     return [
         f"machine: {found['processor']}, {found['cores']} cores, "
         + (f"load {load:.2f} at the start" if load is not None else "load unknown"),
+        *([f"GPU: {found['gpu']['name']}"] if "gpu" in found else []),
         f"BLAS: {'; '.join(libraries)}",
         f"settings: {' '.join(settings) or 'none'}",
     ]

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "History",
+    "Predictor",
     "TrainStep",
     "Trainer",
     "__version__",
@@ -34,7 +35,13 @@ __all__ = [
     "testing",
 ]
 
-_HOMES = {"TrainStep": "step", "Trainer": "trainer", "History": "history", "asarray": "devices"}
+_HOMES = {
+    "Predictor": "predictor",
+    "TrainStep": "step",
+    "Trainer": "trainer",
+    "History": "history",
+    "asarray": "devices",
+}
 
 if TYPE_CHECKING:
     from . import (
@@ -57,6 +64,7 @@ if TYPE_CHECKING:
     )
     from .devices import asarray
     from .history import History
+    from .predictor import Predictor
     from .step import TrainStep
     from .trainer import Trainer
 

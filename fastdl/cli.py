@@ -1,4 +1,4 @@
-"""The commands: `fastdl train`, `evaluate`, `predict`, `warmup` and `info`."""
+"""The commands: `fastdl train`, `evaluate`, `predict`, `bench`, `warmup` and `info`."""
 
 from __future__ import annotations
 
@@ -118,6 +118,19 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, default=Path("predictions.csv"), metavar="FILE", help="[%(default)s]")
     predict.set_defaults(run=_predict)
 
+    bench = commands.add_parser(
+        "bench",
+        help="measure kernels and the training step on this machine",
+        description="Measure kernels, the training step and prediction beside what this machine can do at most.",
+    )
+    bench.add_argument("names", nargs="*", metavar="OP", help="folders of kernels/, step, predict, or all [step]")
+    bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="[%(default)s]")
+    bench.add_argument("--peers", action="store_true", help="compare with other libraries, where they are installed")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write all figures, the machine and its ceilings")
+    bench.add_argument("--plot", type=Path, metavar="FILE", help="draw a roofline and bars: .png, .svg or .pdf")
+    bench.add_argument("--tiny", action="store_true", help="tiny shapes, in seconds: whether everything runs")
+    bench.set_defaults(run=_bench)
+
     warmup = commands.add_parser("warmup", help="compile all kernels now, so that no run waits for them")
     warmup.add_argument("ops", nargs="*", metavar="OP", help="only those of these folders of kernels/")
     warmup.set_defaults(run=_warmup)
@@ -125,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show versions, backends, threads, BLAS and cache")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
-    for command in (train, evaluate, predict, warmup, info):
+    for command in (train, evaluate, predict, bench, warmup, info):
         command.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser
 
@@ -169,6 +182,48 @@ def _warmup(options: argparse.Namespace) -> None:
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error).removeprefix("warmup: ")) from error
     _say(f"{count} kernels are compiled, each serial and parallel, in {time.perf_counter() - began:.0f} s")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    device = backend.device(options.device)
+
+    from tqdm import tqdm
+
+    from .bench import run as benchmarks
+    from .files import write_atomic
+
+    try:
+        wanted = benchmarks.names(options.names)
+    except ValueError as error:
+        raise UsageError(str(error).removeprefix("bench: ")) from None
+    for path in filter(None, (options.json, options.plot)):
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}")
+    if options.plot:
+        from .bench import pictures
+
+        pictures.check(options.plot)
+    print("measuring what this machine can do at most", file=sys.stderr, flush=True)
+    run = benchmarks.Run(device, peers=options.peers, tiny=options.tiny)
+    interrupted = False
+    try:
+        for _ in tqdm(run.measure_all(wanted), total=run.count(wanted), unit="shape", disable=None, leave=False):
+            pass
+    except KeyboardInterrupt:
+        if not run.rows:
+            raise
+        interrupted = True
+    finally:
+        run.close()
+    for line in run.lines():
+        _say(line)
+    if interrupted:
+        _say("interrupted: what was not measured is not in the table")
+    if options.json:
+        write_atomic(options.json, (json.dumps(run.record(), indent=1) + "\n").encode())
+    if options.plot:
+        pictures.draw(run.record(), options.plot)
+    return 130 if interrupted else 0
 
 
 def _text(path: Path) -> str:

@@ -98,6 +98,13 @@ def copy(array: Array) -> Array:
     return array.copy()
 
 
+def like(array: Array, other: Array) -> Array:
+    """A copy of `array` where `other` is."""
+    new: Array = backend.library_of(other).empty(array.shape, array.dtype)
+    write(new, array)
+    return new
+
+
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """A new array on a GPU, whose memory begins on a boundary of 512 bytes there."""
     return importlib.import_module("cupy").zeros(shape, dtype)  # type: ignore[no-any-return]

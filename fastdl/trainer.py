@@ -17,10 +17,11 @@ from .feed import Feed, FromBatches, FromMemory, SkippedRowWarning, batches_of, 
 from .history import History
 from .interrupt import StopOnInterrupt
 from .losses import Loss
-from .nn import Layer, Weights, Workspace
+from .nn import Layer, Weights
 from .nn.place import Places
 from .nn.weights import check_shapes
 from .optim import Optimizer
+from .predictor import Predictor
 from .progress import Progress
 from .state import EpochBegun, State
 from .step import TrainStep, check_rows
@@ -126,7 +127,7 @@ class Trainer:
         self._callbacks: list[Callback] = []
         self._states: dict[str, dict[str, Any]] = {}  # of callbacks, from a file or an interrupted fit
         self._show: Progress | None = None
-        self._idle: list[Workspace] = []  # for prediction; each thread takes one, or makes one
+        self._idle: list[Predictor] = []  # each thread takes one, or makes one
 
     @property
     def optimizer(self) -> Optimizer:
@@ -483,6 +484,24 @@ class Trainer:
         """
         return self._predict(x, lambda: False)
 
+    def compile(self, batch_size: int = 1) -> Predictor:
+        """The model as it is now, for prediction alone and at the least latency.
+
+        It keeps a copy of the weights: what is trained later does not reach it. `predict` follows the
+        weights, takes any number of rows, and pays for both.
+
+        Parameters
+        ----------
+        batch_size : int
+            The most rows of a call.
+
+        Returns
+        -------
+        Predictor
+            A function of an array of rows, for one thread.
+        """
+        return Predictor(self.weights.copy(), batch_size)
+
     def predict_proba(self, x: Any) -> Array:
         """The probability of every class, or of every label, for every row.
 
@@ -543,19 +562,16 @@ class Trainer:
         if self.device == "cuda":
             widest = max(math.prod(place.output_shape) for place in weights.root.walk())
             step = max(1, min(step, PREDICT_NUMBERS // widest))
-        workspace = self._idle.pop() if self._idle else Workspace(weights, step, train=False)
+        predictor = self._idle.pop() if self._idle else Predictor(weights, step)
+        predictor.refresh()
         out: Array = backend.library_of(x).empty((len(x), *weights.output_shape), weights.dtype)
-        with backend.one_blas_thread():
-            for start in range(0, len(x), step):
-                if asked():
-                    raise _Interrupted
-                rows = x[start : start + step].astype(weights.dtype, order="C", copy=False)
-                workspace.begin(len(rows))
-                given = devices.asarray(rows, self.device)
-                devices.write(out[start : start + len(rows)], self._model.forward(given, workspace.frame, train=False))
-        workspace.frame.forget()  # the rows, which are the caller's
-        if workspace.weights is self._weights:
-            self._idle.append(workspace)
+        for start in range(0, len(x), step):
+            if asked():
+                raise _Interrupted
+            rows = x[start : start + step]
+            devices.write(out[start : start + len(rows)], predictor.run(rows))
+        if predictor.weights is self._weights:
+            self._idle.append(predictor)
         return out
 
     # ------------------------------------------------------------ files

@@ -1,12 +1,16 @@
-"""The harness checks what it times: a kernel that does nothing, or something else, does not pass."""
+"""The harness checks what it times, and `fastdl bench` runs everything, writes its record and draws it."""
+
+import functools
+import json
+import re
 
 import numpy as np
 import pytest
 
-from fastdl import backend, ops, recorder
-from fastdl.bench import harness
-
-pytestmark = pytest.mark.numba
+from fastdl import backend, cli, ops, recorder
+from fastdl.bench import TINY, Cost, case, compare, harness, pictures, run, shapes, table
+from fastdl.bench.ceilings import Ceilings, Floor, Rate
+from fastdl.bench.peers import PEERS, Peer
 
 
 class Fake:
@@ -29,6 +33,7 @@ def half(x, y):
     np.maximum(x[: x.size // 2], 0, out=y[: x.size // 2])
 
 
+@pytest.mark.numba
 @pytest.mark.parametrize("do", [idle, half])
 def test_what_another_variant_left_does_not_pass_for_a_result(do):
     x = np.linspace(-1, 1, 1000)
@@ -41,9 +46,157 @@ def test_what_another_variant_left_does_not_pass_for_a_result(do):
     right.check()
 
 
+@pytest.mark.numba
 def test_what_is_added_to_keeps_what_it_held():
     p, g, status = np.ones(9), np.ones(9), np.zeros(1, np.int64)
     scalars = np.array(ops.sgd_scalars(0.5))
     harness.replayed(lambda: ops.sgd_update(p, g, scalars=scalars, status=status)).check()
     assert (p == 0.5).all()
     assert backend.active() == "numba"
+
+
+CEILINGS = Ceilings(
+    Rate(100e9, "a BLAS"),
+    {1 << 20: Rate(50e9, "cached"), 1 << 30: Rate(10e9, "streamed")},
+    {1 << 20: Rate(60e9, "cached"), 1 << 30: Rate(12e9, "streamed")},
+)
+
+
+def test_a_floor_is_the_larger_of_moving_and_computing():
+    assert CEILINGS.floor(Cost(read=1e6, written=1e6)) == Floor(2e6 / 50e9, "copy 1 MiB")
+    assert CEILINGS.floor(Cost(read=2e9, written=1e9)) == Floor(3e9 / 12e9, "triad 1.02e+03 MiB")
+    assert CEILINGS.floor(Cost(flops=1e9, read=1e6, written=1e6)) == Floor(0.01, "products")
+    assert Cost(1, 2, 3) + Cost(10, 20, 30) == Cost(11, 22, 33)
+
+
+def row(median, cost, peers=None):
+    seconds = harness.Quartiles(median / 2, median, median * 2)
+    return table.Row("add", "add", "", "1000", seconds, cost, CEILINGS.floor(cost), 1e-6, 3, peers or {})
+
+
+def test_a_row_tells_the_rate_of_what_bounds_it():
+    moved = row(1e-4, Cost(flops=1e3, read=1e6, written=1e6), {"torch": 2.0})
+    assert moved.rate == (20.0, "GB/s")
+    assert moved.percent_of_floor == pytest.approx(40)
+    product = row(0.02, Cost(flops=1e9, read=1e6, written=1e6))
+    assert product.rate == (50.0, "GFLOP/s")
+    assert product.percent_of_floor == pytest.approx(50)
+    head, first, second = table.lines([moved, product])
+    assert head.split()[-1] == "torch"
+    assert first.split()[-1] == "2.00x"
+    assert "copy 1 MiB" in first
+    assert "products" in second
+    assert moved.as_dict()["GB/s"] == 20.0
+
+
+def test_users_kernels_are_checked_and_compared():
+    x, out = np.linspace(-1, 1, 1000, dtype=np.float32), np.empty(1000, np.float32)
+
+    def check():
+        np.testing.assert_array_equal(out, np.maximum(x, 0))
+        out.fill(np.nan)
+
+    calls = {"maximum": lambda: np.maximum(x, 0, out=out), "clip": lambda: np.clip(x, 0, None, out=out)}
+    rows = compare(calls, read=x.nbytes, written=out.nbytes, check=check, plan=TINY)
+    assert [row.name for row in rows] == ["maximum", "clip"]
+    assert rows[0].peers["clip"] == rows[1].seconds.median / rows[0].seconds.median
+    assert str(rows).splitlines()[0].split()[-1] == "clip"
+    with pytest.raises(AssertionError):
+        compare(calls | {"nothing": lambda: None}, check=check, plan=TINY)
+
+
+def test_what_bench_readme_shows_runs(root, monkeypatch, capsys):
+    monkeypatch.setattr(shapes, "ceiling", functools.partial(lambda of, device, tiny: of(device, True), shapes.ceiling))
+    monkeypatch.setattr(run, "Plan", lambda: TINY)
+    (block,) = re.findall(r"```python\n(.*?)```", (root / "bench/README.md").read_text(), re.DOTALL)
+    exec(compile(block, "bench/README.md", "exec"), {})
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("maximum ")
+    assert second.startswith("product ")
+    assert head.endswith("product")
+
+
+def test_every_op_is_measured_and_every_size_stands_in_one_file(root):
+    modules = {path.stem for path in (root / "bench" / "cases").glob("*.py")} - {"__init__"}
+    folders = {path.parent.name for path in (root / "kernels").glob("*/cuda.py")} - {"control"}
+    assert folders <= modules
+    assert modules == set(shapes.SHAPES) == set(shapes.CUDA_SHAPES) == set(shapes.TINY_SHAPES)
+
+
+def test_the_command_measures_all_records_and_draws(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    record, picture = tmp_path / "all.json", tmp_path / "all.png"
+    assert cli.main(["bench", "all", "--tiny", "--device", "cpu", "--json", str(record), "--plot", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    kept = json.loads(record.read_text())
+    assert {row["folder"] for row in kept["rows"]} == set(shapes.TINY_SHAPES)
+    for found in kept["rows"]:
+        assert f"{found['op']} {found['variant']}".rstrip() in printed
+        assert 0 < found["quartiles"][0] <= found["quartiles"][1] <= found["quartiles"][2]
+    assert kept["machine"]["processor"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_pictures_show_every_figure(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = [
+        row(1e-4, Cost(1e3, 1e6, 1e6), {"torch": 2.0, "jax": 0.5}).as_dict(),
+        row(2e-4, Cost(1e9, 1e6, 1e6)).as_dict(),
+    ]
+    ceilings = {"product": {"value": 1e11}, "copy": {str(1 << 20): {"value": 5e10}}}
+    machine = {"processor": "a processor", "cores": 2, "fastdl": "1.0", "ceilings": ceilings}
+    pictures.draw({"date": "2026-01-02", "machine": machine, "rows": rows}, tmp_path / "p.svg")
+    drawn = (tmp_path / "p.svg").read_text()
+    for text in ("2.00", "0.50", "torch", "jax", "a processor, 2 cores; fastdl 1.0, 2026-01-02", "GFLOP/s"):
+        assert f"<!-- {text}" in drawn, text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "there is nothing called nonsense, wanted 'all' or "),
+        (["add", "--json", "/nowhere/x.json"], "there is no folder /nowhere"),
+        (["add", "--plot", "x.txt"], "--plot x.txt: wanted a name that ends in .png, .svg, .pdf"),
+    ],
+)
+def test_wrong_requests_are_told_before_anything_is_measured(arguments, message, capsys):
+    assert cli.main(["bench", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_peer_that_does_something_else_is_refused():
+    pytest.importorskip("torch")
+    peer = Peer("torch")
+    try:
+        shape = shapes.Elements(1000)
+        assert peer.variant(shape, [], "no such part") is None
+        variant = peer.variant(shape, [np.ones(1000)], "relu")
+        assert variant is not None
+        with pytest.raises(AssertionError, match="torch, 1000 relu"):
+            variant.check()
+        assert len(variant.block(1, 3)) == 3
+    finally:
+        peer.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PEERS if name != "cupy"])
+def test_peers_do_the_same_work(name):
+    peer = Peer(name)
+    if not peer.installed:
+        pytest.skip(f"{name} is not installed")
+    measured = run.Run(tiny=True)
+    measured.peers = [peer]
+    try:
+        wanted = ["step", "predict"] if name == "torch.compile" else run.names(["all"])  # it compiles for long
+        for _ in measured.measure_all(wanted):
+            pass
+        assert any(name in row.peers for row in measured.rows)
+    finally:
+        measured.close()
+
+
+def test_a_case_needs_no_peer():
+    out = np.empty(10, np.float32)
+    call = lambda: ops.activation(np.ones(10, np.float32), "relu", out=out)  # noqa: E731
+    assert case.of_ops("relu", "10", Cost(), call).theirs is None

@@ -1,7 +1,5 @@
 """The tables of kernels/README.md are those that the tree and the kept records make."""
 
-import json
-
 from fastdl.bench import report
 
 
@@ -30,19 +28,3 @@ def test_figures_are_those_of_the_records():
             ratio = row["peers"].get("torch")
             if isinstance(ratio, float):
                 assert f"{ratio:.1f} x, {row['percent_of_floor']:.0f} %" in table
-
-
-def test_a_run_is_kept_without_its_samples(tmp_path):
-    full = {
-        "benchmarks": [{"fullname": "bench/bench_norm.py::bench_norm[5]", "extra_info": {"op": "n"}, "stats": [1, 2]}],
-        "commit_info": {"id": "abc"},
-        "datetime": "2026-01-02T03:04:05",
-        "machine_info": {"fastdl": {"processor": "p"}, "cpu": {}},
-    }
-    kept = report.keep(json.loads(json.dumps(full)))
-    assert kept == {
-        "commit": "abc",
-        "date": "2026-01-02",
-        "machine": {"processor": "p"},
-        "rows": [{"folder": "norm", "op": "n"}],
-    }

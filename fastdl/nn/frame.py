@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ..arena import aligned
 from ..kernels.control.cuda import SUM, WORDS, tick
 from ..recorder import launch, seal, unseal
 from ..typing import Array
+
+if TYPE_CHECKING:
+    from .place import Place
 
 
 class Control:
@@ -113,6 +116,12 @@ class Frame:
         self._room: dict[str, Array] = {}
         self.stream, self.wants_dx, self.children = stream, wants_dx, children
         self.saved: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, place: Place, shared: Shared) -> Frame:
+        """The frame of a place, with those of all places within it."""
+        children = tuple(cls.of(child, shared) for child in place.children)
+        return cls(shared, place.path, place.owner, place.stream, place.wants_dx, children)
 
     def param(self, name: str) -> Array:
         """A parameter of this layer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -95,6 +96,15 @@ class Weights:
     def snapshot(self) -> dict[str, Array]:
         """All parameters and running averages, copied to the host."""
         return {name: np.array(devices.read(array)) for name, array in (self.params | self.averages).items()}
+
+    def copy(self) -> Weights:
+        """The same values in buffers of their own."""
+        new = copy.copy(self)
+        new.flat, new.averages_flat = (of.buffer(self.device) for of in (self.layout, self.averages_layout))
+        devices.write(new.flat, self.flat)
+        devices.write(new.averages_flat, self.averages_flat)
+        new.params, new.averages = new.layout.views(new.flat), new.averages_layout.views(new.averages_flat)
+        return new
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Take all parameters and running averages from a mapping like `snapshot`'s.

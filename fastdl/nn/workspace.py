@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from .frame import Frame, Shared
-from .place import Place
 from .weights import Weights
 
 
@@ -49,14 +48,10 @@ class Workspace:
             averages.views(self.batch_flat) if train else {},
         )
         self.control = self.shared.control
-        self.frame = self._frame(weights.root)
+        self.frame = Frame.of(weights.root, self.shared)
         self.input = Frame(self.shared)
         self.loss = Frame(self.shared)
         self.update = Frame(self.shared)
-
-    def _frame(self, place: Place) -> Frame:
-        children = tuple(self._frame(child) for child in place.children)
-        return Frame(self.shared, place.path, place.owner, place.stream, place.wants_dx, children)
 
     def begin(self, rows: int, first: bool = True) -> None:
         """Make all frames hand out this many rows, of a new batch or of a further part of one."""

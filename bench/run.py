@@ -1,0 +1,217 @@
+"""A run of benchmarks: what is named is measured, case by case, under one set of ceilings."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import importlib
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fastdl import backend, devices
+from fastdl.bench import machine, shapes, table
+from fastdl.bench.case import Call, Case
+from fastdl.bench.ceilings import Ceilings, Cost, measure_ceilings
+from fastdl.bench.harness import TINY, Plan, Quartiles, Variant, checked, measure, timed
+from fastdl.bench.peers import ON, Peer
+
+NOTE = (
+    "median and quartiles of single calls; eager: what a call of the op takes beyond its recorded launch;",
+    "preempted: how often other work took a core meanwhile; a peer's figure is its median over ours",
+)
+
+
+def names(wanted: Sequence[str]) -> list[str]:
+    """What stands for all: "all" is every module of `cases`, nothing the training step.
+
+    Raises
+    ------
+    ValueError
+        For a name that there is none of.
+    """
+    known = list(shapes.SHAPES)
+    if unknown := [name for name in wanted if name not in (*known, "all")]:
+        raise ValueError(f"bench: there is nothing called {', '.join(unknown)}, wanted 'all' or {', '.join(known)}")
+    return known if "all" in wanted else list(dict.fromkeys(wanted)) or ["step"]
+
+
+class Run:
+    """Ceilings of a device, the peers that are installed, and the rows so far.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda"}
+    peers : bool
+        Whether to compare with other libraries.
+    tiny : bool
+        Tiny shapes and few repeats: whether everything runs.
+    """
+
+    def __init__(self, device: str = "cpu", *, peers: bool = False, tiny: bool = False):
+        self.device, self.tiny = device, tiny
+        self.plan = TINY if tiny else Plan()
+        self.machine = machine.describe(device)
+        self.ceilings = measure_ceilings(shapes.ceiling(device, tiny), self.plan, device)
+        self.peers = [Peer(name, device) for name in ON[device]] if peers else []
+        self.rows: list[table.Row] = []
+
+    def count(self, wanted: Sequence[str]) -> int:
+        """How many shapes `measure_all` goes through."""
+        return sum(len(shapes.of(name, self.device, self.tiny)) for name in wanted)
+
+    def measure_all(self, wanted: Sequence[str]) -> Iterator[str]:
+        """Measure what is named, shape by shape; yields after each what it was."""
+        for name in wanted:
+            module = importlib.import_module(f"fastdl.bench.cases.{name}")
+            for shape in shapes.of(name, self.device, self.tiny):
+                for case in module.cases(shape, self._to):
+                    self.measure(name, case)
+                yield f"{name} {shape}"
+
+    def _to(self, array: Any) -> Any:
+        return devices.asarray(array, self.device)
+
+    def measure(self, folder: str, case: Case) -> list[table.Row]:
+        """Measure a case; its rows, one for each variant of ours."""
+        theirs = {peer.name: case.theirs(peer) for peer in self.peers if peer.installed} if case.theirs else {}
+        found = {name: variant for name, variant in theirs.items() if variant}
+        rows = _rows(folder, case, found, self.plan, self.ceilings, self.device)
+        self.rows += rows
+        return rows
+
+    def close(self) -> None:
+        """End the peers' processes."""
+        for peer in self.peers:
+            peer.close()
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        peers = {peer.name: peer.about if peer.installed else "not installed" for peer in self.peers}
+        described = {**self.machine, "ceilings": asdict(self.ceilings), "peers": peers}
+        date = datetime.datetime.now(datetime.UTC).date().isoformat()
+        rows = [row.as_dict() for row in self.rows]
+        return {"commit": _commit(), "date": date, "machine": described, "rows": rows}
+
+    def lines(self) -> list[str]:
+        """All of it for people."""
+        return [
+            *table.machine_lines(self.machine),
+            *table.ceiling_lines(self.ceilings),
+            *filter(None, [machine.warning()]),
+            *(["tiny shapes and few repeats: these figures only show that everything runs"] if self.tiny else []),
+            "",
+            *table.lines(self.rows),
+            "",
+            *NOTE,
+        ]
+
+
+def _rows(
+    folder: str,
+    case: Case,
+    theirs: Mapping[str, Variant],
+    plan: Plan,
+    ceilings: Ceilings,
+    device: str,
+) -> list[table.Row]:
+    preemptions = -machine.preemptions()
+    samples = measure(
+        {("ours", name): variant for name, variant in case.ours.items()}  # first: peers are held against its results
+        | {("eager", name): Variant(timed(call, device), lambda: None) for name, call in case.eager.items()}
+        | {("theirs", name): variant for name, variant in theirs.items()},
+        plan,
+    )
+    preemptions += machine.preemptions()
+    floor = ceilings.floor(case.cost) if case.cost != Cost() else None
+    rows = []
+    for name in case.ours:
+        seconds = Quartiles.of(samples["ours", name])
+        eager = median(samples["eager", name]) - seconds.median if name in case.eager else None
+        ratios = {peer: median(samples["theirs", peer]) / seconds.median for peer in theirs}
+        of = case.op, name, str(case.shape), seconds
+        rows.append(table.Row(folder, *of, case.cost, floor, eager, preemptions, ratios))
+    return rows
+
+
+@functools.cache
+def _ceilings(device: str, plan: Plan) -> Ceilings:
+    return measure_ceilings(shapes.ceiling(device, tiny=plan is TINY), plan, device)
+
+
+class Comparison(list[table.Row]):
+    """Rows, printed as a table."""
+
+    def __str__(self) -> str:
+        return "\n".join(table.lines(self))
+
+
+def compare(
+    calls: Mapping[str, Call],
+    *,
+    read: float = 0,
+    written: float = 0,
+    flops: float = 0,
+    check: Callable[[], None] | None = None,
+    device: str = "cpu",
+    plan: Plan | None = None,
+) -> Comparison:
+    """Measure functions that do the same work, in turn, beside what this machine can do at most.
+
+    The machine's ceilings are measured first, once in a process, which takes some seconds.
+
+    Parameters
+    ----------
+    calls : mapping of str to function
+        Without arguments; the others are held against the first.
+    read, written, flops : float
+        What the work must move, in bytes, and compute: together its floor.
+    check : function, optional
+        Raises unless the result is right; called after one call of each function.
+    device : {"cpu", "cuda"}
+    plan : Plan, optional
+        How often.
+
+    Returns
+    -------
+    Comparison
+        A list of rows, with `seconds` (quartiles), `rate`, `percent_of_floor` and, of the first, `peers`:
+        how many times as long the others take. Printed, it is a table.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl.bench import TINY, compare, normal, unset
+    >>> x, out = normal((1000,)), unset((1000,))
+    >>> def check():
+    ...     np.testing.assert_array_equal(out, np.maximum(x, 0))
+    >>> calls = {"maximum": lambda: np.maximum(x, 0, out=out), "where": lambda: np.copyto(out, np.where(x > 0, x, 0))}
+    >>> rows = compare(calls, read=x.nbytes, written=out.nbytes, check=check, plan=TINY)
+    >>> [row.name for row in rows], list(rows[0].peers)
+    (['maximum', 'where'], ['where'])
+    """
+    device, plan = backend.device(device), plan or Plan()
+    variants = {name: checked(call, check or _nothing, device) for name, call in calls.items()}
+    case = Case("", "", variants, Cost(flops, read, written))
+    rows = Comparison(_rows("", case, {}, plan, _ceilings(device, plan), device))
+    ratios = {row.variant: row.seconds.median / rows[0].seconds.median for row in rows[1:]}
+    rows[0] = dataclasses.replace(rows[0], peers=ratios)
+    return rows
+
+
+def _nothing() -> None:
+    pass
+
+
+def _commit() -> str | None:
+    """Of the checkout that this runs in, if it is one."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        root = Path(__file__).resolve().parents[1]
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        return found.stdout.strip()
+    return None
