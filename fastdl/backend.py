@@ -95,6 +95,55 @@ def use(name: str) -> Iterator[None]:
         _override.reset(token)
 
 
+_deterministic: contextvars.ContextVar[bool] = contextvars.ContextVar("deterministic", default=False)
+
+
+@contextlib.contextmanager
+def deterministic(yes: bool = True) -> Iterator[None]:
+    """Within it results have the same bits for every number of threads; products are a few per cent slower.
+
+    All else has the same bits anyway, and so has a product for one number of threads. It holds for this
+    thread alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import backend, ops
+    >>> with backend.deterministic():
+    ...     ops.matmul(np.array([[2.0]]), np.array([[3.0]]))
+    array([[6.]])
+    """
+    token = _deterministic.set(yes)
+    try:
+        yield
+    finally:
+        _deterministic.reset(token)
+
+
+def threads(array: Any) -> int:
+    """For how many threads a product of arrays like this one is cut; 0 if by its shape alone."""
+    if _deterministic.get() or of(array) != "numba":
+        return 0
+    return _threads_at_hand()
+
+
+def multiplies_unpacked(array: Any) -> bool:
+    """Whether small products of arrays like this one go without a copy of their factors: so it is with AVX-512."""
+    return of(array) == "numba" and bool(_blas().multiplies_unpacked())
+
+
+@functools.cache
+def _counts() -> tuple[Any, Callable[[], int]]:
+    kernels = importlib.import_module("fastdl.kernels._numba")
+    return kernels.threads, importlib.import_module("numba").get_num_threads
+
+
+def _threads_at_hand() -> int:
+    """As many as kernels have here: a child of fork has one, and a user may have set fewer."""
+    threads, set_by_user = _counts()
+    return int(min(threads.count, set_by_user()))
+
+
 def active() -> str:
     """What NumPy arrays run on now: "numba", or "numpy" for the reference kernels."""
     chosen = _override.get()

@@ -67,6 +67,7 @@ class Config:
     clip_norm: float | None = _told(None, "the largest norm of all gradients together")
     patience: int = _told(0, "stop after so many epochs without a lower dev loss; 0 never")
     device: str = _told("auto", "where to train")
+    deterministic: bool = _told(False, "the same bits for any number of threads, a few per cent slower")
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("warmup", 0), ("patience", 0)):

@@ -6,6 +6,8 @@ import contextlib
 import os
 from typing import Any
 
+import numpy as np
+
 from . import backend, devices, ops
 from .arena import aligned
 from .nn import Frame, Weights
@@ -31,6 +33,8 @@ class Predictor:
     weights : Weights
     rows : int
         The most of a call.
+    deterministic : bool
+        Whether a CPU's results have the same bits for every number of threads; see `TrainStep`.
 
     Examples
     --------
@@ -42,10 +46,10 @@ class Predictor:
     (5, 3)
     """
 
-    def __init__(self, weights: Weights, rows: int):
+    def __init__(self, weights: Weights, rows: int, *, deterministic: bool = False):
         if rows < 1:
             raise ValueError(f"Predictor: got room for {rows} rows, wanted at least 1")
-        self.weights, self.rows = weights, rows
+        self.weights, self.rows, self._deterministic = weights, rows, deterministic
         self._model, norms = folded(weights.root)
         root = Places(self._model, weights.input_shape).root
         self._pairs: list[tuple[Place, Place, Array, Array]] = []
@@ -63,7 +67,8 @@ class Predictor:
         trained: frozenset[str] = frozenset()
         self._shared = Shared(weights.dtype, weights.device, rows, params, weights.averages, {}, trained, {})
         self._frame, self._input = Frame.of(root, self._shared), Frame(self._shared)
-        self._tapes: dict[tuple[Any, ...], tuple[Tape, Array]] = {}
+        self._on_cpu = weights.device == "cpu"
+        self._recorded: dict[tuple[Any, ...], tuple[Array, Tape, Array]] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -86,40 +91,48 @@ class Predictor:
 
     def run(self, x: Array) -> Array:
         """The same in the predictor's own buffer, on its device, which the next call overwrites."""
-        n = len(x)
+        n, on_cpu = len(x), self._on_cpu
         if x.shape[1:] != self.weights.input_shape or x.dtype.kind not in "fiub" or not 0 < n <= self.rows:
             raise ValueError(
                 f"Predictor: got {x.shape} {x.dtype}, wanted 1 to {self.rows} rows of real numbers of shape "
                 f"{self.weights.input_shape}"
             )
-        self._shared.rows = n
-        given = self._input.rows("x", *self.weights.input_shape)
-        devices.write(given, x)
-        on_cpu = self.weights.device == "cpu"
         key = n, backend.active() if on_cpu else "cuda", os.getpid()  # a child of fork has no threads
-        with backend.one_blas_thread() if on_cpu else contextlib.nullcontext():
-            if key in self._tapes:
-                tape, out = self._tapes[key]
+        if key not in self._recorded:
+            return self._first(key, x)
+        given, tape, out = self._recorded[key]
+        devices.write(given, x)
+        if on_cpu:
+            with backend.one_blas_thread():
                 tape.replay()
-            else:
-                out = self._forward(given)
-                self._tapes[key] = self._recorded(given, out), out
+        else:
+            tape.replay()
         return out
 
-    def _forward(self, x: Array) -> Array:
-        return self._model.forward(x, self._frame, train=False)
-
-    def _recorded(self, given: Array, out: Array) -> Tape:
-        """The tape of the call just made, proved on that call."""
-        wanted, rows = devices.copy(out), devices.copy(given)
-        with record() as tape:
-            self._forward(self._input.rows("x", *self.weights.input_shape))
-        self._frame.poison()
-        devices.write(given, rows)
-        tape.replay()
-        if devices.read(out).tobytes() != devices.read(wanted).tobytes():
+    def _first(self, key: tuple[Any, ...], x: Array) -> Array:
+        """The first call with a number of rows: through the checked ops, recorded, and proved."""
+        self._shared.rows = len(x)
+        given = self._input.rows("x", *self.weights.input_shape)
+        devices.write(given, x)
+        with contextlib.ExitStack() as within:
+            if self._on_cpu:
+                within.enter_context(backend.one_blas_thread())
+            if self._deterministic:
+                within.enter_context(backend.deterministic())
+            out = self._forward()
+            wanted = np.array(devices.read(out))
+            with record() as tape:
+                self._forward()
+            self._frame.poison()
+            devices.write(given, x)
+            tape.replay()
+        if devices.read(out).tobytes() != wanted.tobytes():
             raise RuntimeError(
                 "Predictor: a replay differs from the call itself, so a layer works outside fastdl's ops (NumPy calls, "
                 "branches on values); use ops or frame.call(function, *arrays) in it"
             )
-        return tape
+        self._recorded[key] = given, tape, out
+        return out
+
+    def _forward(self) -> Array:
+        return self._model.forward(self._input.rows("x", *self.weights.input_shape), self._frame, train=False)

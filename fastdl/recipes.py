@@ -220,7 +220,14 @@ def load(path: Path) -> Run:
 def _untrained(config: Config, how: Preparation, rows: int) -> Run:
     steps = steps_of_epoch(rows, config.batch_size, leaves_one_out=config.batch_norm)
     model = network(config, how.outputs, how.shape)
-    trainer = Trainer(model, loss(config, how.task), optimizer(config, steps), device=config.device, seed=config.seed)
+    trainer = Trainer(
+        model,
+        loss(config, how.task),
+        optimizer(config, steps),
+        device=config.device,
+        seed=config.seed,
+        deterministic=config.deterministic,
+    )
     return Run(config, how, trainer)
 
 

@@ -63,6 +63,8 @@ class Trainer:
     metrics : sequence, optional
         What is measured beside the loss: names of `fastdl.metrics`, or functions of outputs and
         targets; by default what goes with the loss, accuracy say.
+    deterministic : bool
+        Whether a CPU's results have the same bits for every number of threads; see `TrainStep`.
 
     Attributes
     ----------
@@ -104,6 +106,7 @@ class Trainer:
         seed: int = 0,
         dtype: Any = np.float32,
         metrics: Sequence[Metric] | None = None,
+        deterministic: bool = False,
     ):
         checks.word("Trainer", "seed", seed, 64)
         for name, given, base in (("model", model, Layer), ("loss", loss, Loss), ("optimizer", optimizer, Optimizer)):
@@ -115,6 +118,7 @@ class Trainer:
         wanted = loss.metrics if metrics is None else metrics
         self._metrics, self._library = _named(wanted), {name for name in wanted if isinstance(name, str)}
         self.device, self.seed, self.dtype = backend.device(device), seed, np.dtype(dtype)
+        self._deterministic = deterministic
         self.step: TrainStep | None = None
         self.epochs = 0
         self.history = History()
@@ -450,6 +454,7 @@ class Trainer:
             device=self.device,
             seed=self.seed,
             weights=self.build(row),
+            deterministic=self._deterministic,
         )
         self._drawn = new.drawn = old.drawn if old else self._drawn
         if carried:
@@ -500,7 +505,7 @@ class Trainer:
         Predictor
             A function of an array of rows, for one thread.
         """
-        return Predictor(self.weights.copy(), batch_size)
+        return Predictor(self.weights.copy(), batch_size, deterministic=self._deterministic)
 
     def predict_proba(self, x: Any) -> Array:
         """The probability of every class, or of every label, for every row.
@@ -562,7 +567,7 @@ class Trainer:
         if self.device == "cuda":
             widest = max(math.prod(place.output_shape) for place in weights.root.walk())
             step = max(1, min(step, PREDICT_NUMBERS // widest))
-        predictor = self._idle.pop() if self._idle else Predictor(weights, step)
+        predictor = self._idle.pop() if self._idle else Predictor(weights, step, deterministic=self._deterministic)
         predictor.refresh()
         out: Array = backend.library_of(x).empty((len(x), *weights.output_shape), weights.dtype)
         for start in range(0, len(x), step):

@@ -12,6 +12,7 @@ import functools
 import itertools
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def _call_overload(c, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, pc, ldc):
     return call
 
 
+UNPACKED = ("SkylakeX", "Cooperlake", "SapphireRapids")
+
 _NO, _YES = np.int8(ord("n")), np.int8(ord("t"))
 
 
@@ -112,6 +115,14 @@ def _libraries() -> list[Any]:
     return [b for b in found if any("scipy" in part for part in Path(b.filepath).parts[-3:-1])] or list(found)
 
 
+@functools.cache
+def multiplies_unpacked() -> bool:
+    """Whether BLAS has kernels for small products that do not copy the factors first: OpenBLAS's for AVX-512."""
+    return missing is None and all(
+        b.internal_api == "openblas" and getattr(b, "architecture", None) in UNPACKED for b in _libraries()
+    )
+
+
 def describe() -> dict[str, str]:
     """Which BLAS the kernels call, for people."""
     if missing:
@@ -128,7 +139,6 @@ class _OneThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._within = 0
-        self._saved: list[int] = []
         if hasattr(os, "register_at_fork"):  # another thread may have held the lock
             os.register_at_fork(after_in_child=self._forked)
 
@@ -140,8 +150,8 @@ class _OneThread:
             self.__exit__()
 
     @functools.cached_property
-    def _controls(self) -> list[tuple[Any, Any]]:
-        """How to ask for and to set a number of threads: of scipy's BLAS, or of all where it shares one.
+    def _hold(self) -> Callable[[], Callable[[], None]]:
+        """A function that leaves one thread, and returns what gives back the rest: scipy's, or all where it shares one.
 
         OpenBLAS is called without threadpoolctl, which takes four times as long, at every step.
         """
@@ -151,22 +161,31 @@ class _OneThread:
             put = _function(library, "openblas_set_num_threads")
             fast = library.internal_api == "openblas" and get and put
             controls.append((get, put) if fast else (library.get_num_threads, library.set_num_threads))
-        return controls
+
+        def hold() -> Callable[[], None]:
+            if len(controls) == 1:  # the usual case; loops over one would take as long as all the rest
+                ((get, put),) = controls
+                threads = get()
+                put(1)
+                return functools.partial(put, threads)
+            back = [functools.partial(put, get()) for get, put in controls]
+            for _, put in controls:
+                put(1)
+            return lambda: [give() for give in back].clear()
+
+        return hold
 
     def __enter__(self) -> None:
         with self._lock:
             if self._within == 0:
-                self._saved = [get() for get, _ in self._controls]
-                for _, put in self._controls:
-                    put(1)
+                self._give_back = self._hold()
             self._within += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._within = max(0, self._within - 1)
             if self._within == 0:
-                for (_, put), threads in zip(self._controls, self._saved, strict=True):
-                    put(threads)
+                self._give_back()
 
 
 one_thread = _OneThread()

@@ -77,7 +77,7 @@ def test_passes_are_saved():
     assert rest[-1] is MODELS["norm and relu"].layers[-1]
     predict = fd.Predictor(nn.Weights(MODELS["norm and relu"], (6,)), 4)
     predict(np.ones((4, 6)))
-    ((tape, _),) = predict._tapes.values()
+    ((_, tape, _),) = predict._recorded.values()
     assert len(tape.entries) == 2
 
 

@@ -79,7 +79,8 @@ def matmul(
     y = checks.output(op, "out", out, (s["n"], s["m"]), x)
     checks.apart(op, {"out": out}, {"x": x, "w": w, "b": b})
     if y.size:
-        launch(op, run, x, w, checks.NO_WEIGHTS[x.dtype] if b is None else b, float(slope), y, outputs=(y,))
+        b = checks.NO_WEIGHTS[x.dtype] if b is None else b
+        launch(op, run, x, w, b, float(slope), *_cut(x), y, outputs=(y,))
     return y
 
 
@@ -128,7 +129,7 @@ def _general(
     c = checks.output(op, "out", out, (s["n"], s["m"]), a)
     checks.apart(op, {"out": out}, {a_name: a, b_name: b})
     if c.size:
-        launch(op, run, a, bool(a_transposed), b, bool(b_transposed), bool(accumulate), c, outputs=(c,))
+        launch(op, run, a, bool(a_transposed), b, bool(b_transposed), bool(accumulate), *_cut(a), c, outputs=(c,))
     return c
 
 
@@ -187,7 +188,7 @@ def matmul_backward_weights(
         scratch = checks.output(op, "work", work, (size,), x)
     checks.apart(op, {"out": out, "out_bias": out_bias if bias else None, "work": work}, {"x": x, "dy": dy})
     if dw.size or db.size:
-        launch(op, run, x, dy, bool(accumulate), scratch, dw, db, outputs=(scratch, dw, db))
+        launch(op, run, x, dy, bool(accumulate), *_cut(x), scratch, dw, db, outputs=(scratch, dw, db))
     return dw, db if bias else None
 
 
@@ -201,6 +202,11 @@ def matmul_work_size(x: Array, columns: int, rows: int | None = None) -> int:
     rows, depth = x.shape[0] if rows is None else rows, x.shape[1]
     slices = slices_of_depth(rows, depth, columns) if backend.of(x) == "cuda" else 1
     return slices * (depth + 1) * columns if slices > 1 else 0
+
+
+def _cut(array: Array) -> tuple[int, bool]:
+    """How a CPU cuts a product of arrays like this one: for how many threads, and whether in unpacked blocks."""
+    return backend.threads(array), backend.multiplies_unpacked(array)
 
 
 def _product(op: str, name: str, kernel: str, array: Array) -> backend.Kernel:

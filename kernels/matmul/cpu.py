@@ -1,8 +1,11 @@
-"""y = f(x w + b) and its gradients: panels of the result, each by BLAS or by blocked loops.
+"""y = f(x w + b) and its gradients: pieces of the result, each by BLAS or by blocked loops.
 
-The result is cut into panels by its shape alone, never by the number of threads, since BLAS may
-round an element differently in a panel of another width. A panel is finished, bias and activation
-included, while it is in the cache.
+BLAS copies both factors into an order of its own before it multiplies, but for small products, where some
+have kernels that go without (`unpacked`). There the result is cut into blocks so small; that takes a third
+less time at 32 rows and a tenth at 1024. Elsewhere, and where the factors outgrow the caches, it is cut into
+a panel for each of `threads`; or, where that is 0, into panels by its shape alone, since BLAS may round an
+element differently in a panel of another width. A piece is finished, bias and activation included, while it
+is in the cache.
 """
 
 from numba import prange
@@ -13,38 +16,56 @@ from .._numba import chunk, clear, cut, dot, inline, kernel, unchanged
 from ..activation.cpu import gelu_of, leaky_relu_of, relu_of, sigmoid_of, tanh_of
 
 PARALLEL = 1 << 20  # multiply-adds below which one thread is faster
-WIDTH = 128  # rows or columns of a panel at least: BLAS loses up to 4 % at it, up to 13 % at half
-ALIGN = 16  # panels begin on a cache line of float32
+WIDTH = 128  # rows or columns of a panel at least: BLAS loses 6 % at it beside twice as many, 13 % at half
+ALIGN = 16  # pieces begin on a cache line of float32
+
+SMALL = 1_000_000  # multiply-adds up to which OpenBLAS takes its kernels without packing
+DEEP = 976  # of a block: 16 x 64 x 976 is just small
+UNPACKED = 1 << 30  # multiply-adds from which packing pays,
+UNPACKED_TURNED = 1 << 29  # and from which it does where the first factor is turned
 
 
 @inline
-def panels(rows, columns, inner, rows_first):
-    """In how many pieces the rows, and in how many the columns, of a product are cut; one of them is 1.
+def pieces(rows, columns, inner, a_turned, threads, unpacked):
+    """In how many pieces the rows, the columns and the depth of a product are cut.
 
-    The side that comes first is cut where it is wide enough, else the longer one.
+    Panels are cut from the columns, or the rows where a is turned, if those are wide enough, else from the longer
+    side; from the other only where there are threads left, and never by the shape alone.
     """
-    first, second = (rows, columns) if rows_first else (columns, rows)
+    work = rows * columns * inner
+    if unpacked and SMALL < work < (UNPACKED_TURNED if a_turned else UNPACKED):
+        tall, wide = (32, 32) if a_turned else (16, 64)
+        tall *= max(1, 128 // inner)  # where there is little to do for each element
+        return (rows + tall - 1) // tall, (columns + wide - 1) // wide, (inner + DEEP - 1) // DEEP
+
+    first, second = (rows, columns) if a_turned else (columns, rows)
     cut_first = first >= 2 * WIDTH or first >= second
-    extent = first if cut_first else second
-    parts = 1
-    if rows * columns * inner >= PARALLEL:
-        parts = 2 if extent >= 2 * ALIGN else 1
-        while parts < 64 and extent >= 2 * parts * WIDTH:
-            parts *= 2
-    return (parts, 1) if cut_first == rows_first else (1, parts)
+    extent, across = (first, second) if cut_first else (second, first)
+    parts, more = 1, 1
+    if work >= PARALLEL and extent >= 2 * ALIGN:
+        if threads:
+            parts = min(threads, max(2, extent // WIDTH))
+            more = max(1, min(threads // parts, across // WIDTH))
+        else:
+            parts = 2
+            while parts < 64 and extent >= 2 * parts * WIDTH:
+                parts *= 2
+    return (parts, more, 1) if cut_first == a_turned else (more, parts, 1)
 
 
-# ---------------------------------------------------------------- the product of one panel
-# c[r0:r1, c0:c1] (+)= a b, where a and b may each be stored transposed.
+# ---------------------------------------------------------------- the product of one piece
+# c[r0:r1, c0:c1] (+)= a b, where a and b may each be stored transposed; the depth in `slices`, one after the other.
 
 
 @inline
-def by_blas(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, accumulate):
+def by_blas(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, slices, accumulate):
     inner = a.shape[0] if a_transposed else a.shape[1]
-    a_at = r0 if a_transposed else r0 * a.shape[1]
-    b_at = c0 * b.shape[1] if b_transposed else c0
     at = r0 * c.shape[1] + c0
-    gemm(a, a_transposed, b, b_transposed, c, r1 - r0, c1 - c0, inner, a_at, b_at, at, accumulate)
+    for s in range(slices):
+        k0, k1 = inner * s // slices, inner * (s + 1) // slices
+        a_at = k0 * a.shape[1] + r0 if a_transposed else r0 * a.shape[1] + k0
+        b_at = c0 * b.shape[1] + k0 if b_transposed else k0 * b.shape[1] + c0
+        gemm(a, a_transposed, b, b_transposed, c, r1 - r0, c1 - c0, k1 - k0, a_at, b_at, at, accumulate or s > 0)
 
 
 @chunk
@@ -82,7 +103,7 @@ def _strided_dot(a, first, stride, b):
 
 
 @inline
-def by_loops(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, accumulate):
+def by_loops(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, slices, accumulate):
     flat = a.reshape(a.size)
     if b_transposed:  # rows of b times rows of a, or its columns, which is slow and seldom asked for
         for i in range(r0, r1):
@@ -136,44 +157,44 @@ def _forward(name, product, f, within=None):
                 y[j] = f(y[j], leak, zero)
 
     @kernel(name=name, threshold=PARALLEL, work=lambda x, w, *_: x.size * w.shape[1], within=within)
-    def forward(x, w, b, slope, y):
-        down, across = panels(y.shape[0], y.shape[1], x.shape[1], False)
-        for part in prange(down * across):
-            r0, r1 = cut(y.shape[0], down, part // across, ALIGN)
-            c0, c1 = cut(y.shape[1], across, part % across, ALIGN)
-            product(x, False, w, False, y, r0, r1, c0, c1, False)
+    def forward(x, w, b, slope, threads, unpacked, y):
+        down, across, slices = pieces(y.shape[0], y.shape[1], x.shape[1], False, threads, unpacked)
+        for part in prange(down * across):  # all rows of some columns first, whose factor stays in the cache
+            r0, r1 = cut(y.shape[0], down, part % down, ALIGN)
+            c0, c1 = cut(y.shape[1], across, part // down, ALIGN)
+            product(x, False, w, False, y, r0, r1, c0, c1, slices, False)
             for i in range(r0, r1):
                 epilogue(y[i, c0:c1], b[c0:c1], slope)
 
     return forward
 
 
-def _multiply_adds(a, a_transposed, b, b_transposed, accumulate, c):
+def _multiply_adds(a, a_transposed, b, b_transposed, accumulate, threads, unpacked, c):
     return c.size * a.shape[0 if a_transposed else 1]
 
 
-def _product(name, panel, within=None):
+def _product(name, piece, within=None):
     @kernel(name=name, threshold=PARALLEL, work=_multiply_adds, within=within)
-    def product(a, a_transposed, b, b_transposed, accumulate, c):
+    def product(a, a_transposed, b, b_transposed, accumulate, threads, unpacked, c):
         inner = a.shape[0] if a_transposed else a.shape[1]
-        down, across = panels(c.shape[0], c.shape[1], inner, a_transposed)
+        down, across, slices = pieces(c.shape[0], c.shape[1], inner, a_transposed, threads, unpacked)
         for part in prange(down * across):
-            r0, r1 = cut(c.shape[0], down, part // across, ALIGN)
-            c0, c1 = cut(c.shape[1], across, part % across, ALIGN)
-            panel(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, accumulate)
+            r0, r1 = cut(c.shape[0], down, part % down, ALIGN)
+            c0, c1 = cut(c.shape[1], across, part // down, ALIGN)
+            piece(a, a_transposed, b, b_transposed, c, r0, r1, c0, c1, slices, accumulate)
 
     return product
 
 
 def _backward_weights(name, product, within=None):
     @kernel(name=name, threshold=PARALLEL, work=lambda x, dy, *_: x.size * dy.shape[1], within=within)
-    def backward_weights(x, dy, accumulate, work, dw, db):
-        down, across = panels(dw.shape[0], dw.shape[1], dy.shape[0], True)  # 5 % faster
+    def backward_weights(x, dy, accumulate, threads, unpacked, work, dw, db):
+        down, across, slices = pieces(dw.shape[0], dw.shape[1], dy.shape[0], True, threads, unpacked)
         for part in prange(down * across):
-            r0, r1 = cut(dw.shape[0], down, part // across, ALIGN)
-            c0, c1 = cut(dw.shape[1], across, part % across, ALIGN)
-            product(x, True, dy, False, dw, r0, r1, c0, c1, accumulate)
-            if db.size:  # every panel adds up a share of its columns
+            r0, r1 = cut(dw.shape[0], down, part % down, ALIGN)
+            c0, c1 = cut(dw.shape[1], across, part // down, ALIGN)
+            product(x, True, dy, False, dw, r0, r1, c0, c1, slices, accumulate)
+            if db.size:  # every piece adds up a share of its columns
                 c0, c1 = cut(db.size, down * across, part, ALIGN)
                 _add_rows(dy, c0, c1, db, accumulate)
 

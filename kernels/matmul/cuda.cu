@@ -13,40 +13,37 @@ constexpr int ROW = TILE + WIDTH;  // of shared memory: so much longer that the 
 // the columns of b. `along` says that neighbours in memory lie along the depth; so do a warp's reads then.
 struct Reader {
     const real* from;
-    i64 step, next;  // in memory, from one load to the next, and from one slice
-    int depth, depth_step;  // of the loads
-    int place, place_step;  // of the loads in shared memory
+    i64 line;  // in memory, from one row of the array to the next
+    bool along;
     int inside;  // a bit a load: whether it is within the factor across
 
-    __device__ __forceinline__ Reader(const real* factor, bool along, i64 size, i64 whole_depth, i64 first, i64 begin) {
-        const int t = threadIdx.x;
-        const int across = along ? t / DEPTH : t % TILE, across_step = along ? BLOCK / DEPTH : 0;
-        depth = along ? t % DEPTH : t / TILE;
-        depth_step = along ? 0 : BLOCK / TILE;
-        place = depth * ROW + across;
-        place_step = depth_step * ROW + across_step;
-        const i64 a = first + across, d = begin + depth;
-        from = factor + (along ? a * whole_depth + d : d * size + a);
-        step = along ? across_step * whole_depth : depth_step * size;
-        next = along ? DEPTH : DEPTH * size;
-        inside = 0;
+    __device__ __forceinline__ Reader(const real* factor, bool along, i64 size, i64 whole_depth, i64 first, i64 begin)
+        : line(along ? whole_depth : size), along(along), inside(0) {
+        const i64 a = first + across(), d = begin + depth();
+        from = factor + (along ? a * line + d : d * line + a);
 #pragma unroll
-        for (int k = 0; k < LOADS; ++k) inside |= int(a + k * across_step < size) << k;
+        for (int k = 0; k < LOADS; ++k) inside |= int(a + k * (along ? BLOCK / DEPTH : 0) < size) << k;
     }
+
+    // Of this thread's first load; computed anew each time, since registers are what a product is short of.
+    __device__ __forceinline__ int across() const { return along ? threadIdx.x / DEPTH : threadIdx.x % TILE; }
+    __device__ __forceinline__ int depth() const { return along ? threadIdx.x % DEPTH : threadIdx.x / TILE; }
 
     // This thread's part of the slice at hand, which goes `deep`; zeros beyond the edges.
     __device__ __forceinline__ void read(real (&value)[LOADS], int deep) {
+        const int left = deep - depth();
 #pragma unroll
         for (int k = 0; k < LOADS; ++k) {
-            const bool exists = (inside >> k & 1) && depth + k * depth_step < deep;
-            value[k] = exists ? from[k * step] : real(0);
+            const bool exists = (inside >> k & 1) && (along ? 0 : k * (BLOCK / TILE)) < left;
+            value[k] = exists ? from[k * (along ? BLOCK / DEPTH : BLOCK / TILE) * line] : real(0);
         }
-        from += next;
+        from += along ? DEPTH : DEPTH * line;
     }
 
     __device__ __forceinline__ void write(const real (&value)[LOADS], real* to) const {
+        to += depth() * ROW + across();
 #pragma unroll
-        for (int k = 0; k < LOADS; ++k) to[place + k * place_step] = value[k];
+        for (int k = 0; k < LOADS; ++k) to[k * (along ? BLOCK / DEPTH : BLOCK / TILE * ROW)] = value[k];
     }
 };
 
@@ -97,7 +94,7 @@ product(const real* a, int turned_a, const real* b, int turned_b, const real* bi
             from_a.read(next_a, int(end - at - DEPTH < DEPTH ? end - at - DEPTH : DEPTH));
             from_b.read(next_b, int(end - at - DEPTH < DEPTH ? end - at - DEPTH : DEPTH));
         }
-#pragma unroll 4
+#pragma unroll 2
         for (int d = 0; d < DEPTH; ++d) {
             real of_a[EACH], of_b[EACH];
             take(of_a, shared_a[now] + d * ROW, row);

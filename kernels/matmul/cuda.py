@@ -44,19 +44,19 @@ def _product(
 
 def _forward(activation):
     @source.launches
-    def forward(x, w, b, slope, y):
+    def forward(x, w, b, slope, threads, unpacked, y):
         yield from _product(x, w, y, bias=b, activation=activation, slope=slope)
 
     return forward
 
 
 @source.launches
-def product(a, a_transposed, b, b_transposed, accumulate, c):
+def product(a, a_transposed, b, b_transposed, accumulate, threads, unpacked, c):
     yield from _product(a, b, c, a_transposed, b_transposed, accumulate=accumulate)
 
 
 @source.launches
-def backward_weights(x, dy, accumulate, work, dw, db):
+def backward_weights(x, dy, accumulate, threads, unpacked, work, dw, db):
     db = db if db.size else None
     yield from _product(x, dy, dw, turned_a=True, accumulate=accumulate, db=db, work=work)
 

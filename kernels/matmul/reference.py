@@ -1,8 +1,8 @@
 """y = f(x w + b) and its gradients, in NumPy.
 
-x (n, k), w (k, m), b (m,) or (0,) for none, y (n, m). `accumulate` adds to what an output holds;
-`work` is scratch of the CUDA kernels. The `_loops` names are the same kernels without BLAS; here they are the same
-functions.
+x (n, k), w (k, m), b (m,) or (0,) for none, y (n, m). `accumulate` adds to what an output holds; `threads` and
+`unpacked` tell a CPU how to cut the work, `work` is scratch of the CUDA kernels. The `_loops` names are the same
+kernels without BLAS; here they are the same functions.
 """
 
 import numpy as np
@@ -10,43 +10,43 @@ import numpy as np
 from ..activation import reference as activation
 
 
-def forward(x, w, b, slope, y):
+def forward(x, w, b, slope, threads, unpacked, y):
     np.matmul(x, w, out=y)
     if b.size:
         y += b
 
 
-def forward_relu(x, w, b, slope, y):
-    forward(x, w, b, slope, y)
+def forward_relu(x, w, b, slope, threads, unpacked, y):
+    forward(x, w, b, slope, threads, unpacked, y)
     activation.relu(y, slope, y)
 
 
-def forward_leaky_relu(x, w, b, slope, y):
-    forward(x, w, b, slope, y)
+def forward_leaky_relu(x, w, b, slope, threads, unpacked, y):
+    forward(x, w, b, slope, threads, unpacked, y)
     activation.leaky_relu(y, slope, y)
 
 
-def forward_sigmoid(x, w, b, slope, y):
-    forward(x, w, b, slope, y)
+def forward_sigmoid(x, w, b, slope, threads, unpacked, y):
+    forward(x, w, b, slope, threads, unpacked, y)
     activation.sigmoid(y, slope, y)
 
 
-def forward_tanh(x, w, b, slope, y):
-    forward(x, w, b, slope, y)
+def forward_tanh(x, w, b, slope, threads, unpacked, y):
+    forward(x, w, b, slope, threads, unpacked, y)
     activation.tanh(y, slope, y)
 
 
-def forward_gelu(x, w, b, slope, y):
-    forward(x, w, b, slope, y)
+def forward_gelu(x, w, b, slope, threads, unpacked, y):
+    forward(x, w, b, slope, threads, unpacked, y)
     activation.gelu(y, slope, y)
 
 
-def product(a, a_transposed, b, b_transposed, accumulate, c):
+def product(a, a_transposed, b, b_transposed, accumulate, threads, unpacked, c):
     """c (+)= a b, where a and b may each be given as its transpose."""
     c[...] = (a.T if a_transposed else a) @ (b.T if b_transposed else b) + (c if accumulate else 0)
 
 
-def backward_weights(x, dy, accumulate, work, dw, db):
+def backward_weights(x, dy, accumulate, threads, unpacked, work, dw, db):
     """dw = x' dy, and db = the sum of dy's rows unless db is (0,)."""
     dw[...] = x.T @ dy + (dw if accumulate else 0)
     if db.size:

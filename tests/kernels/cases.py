@@ -263,6 +263,9 @@ def gather(draw, dtype, large):
 PARALLEL = (64, 784, 130), (300, 20, 300), (33, 1100, 33), (1, 1024, 1040), (1040, 1024, 1), (2100, 16, 40)
 
 
+THREADS = st.sampled_from([0, 1, 2, 3, 8])  # for which panels are cut
+
+
 def product(draw, large, lowest):
     """n, k, m: ragged, or beyond the 2^20 multiply-adds from which panels are cut."""
     small = shapes(3, minimum=lowest, elements=1 << 20)
@@ -276,7 +279,8 @@ def matmul(steps):
         n, k, m = product(draw, large, (1, 0, 1))
         x, w = draw(floats((n, k), dtype, scales=[1.0])), draw(floats((k, m), dtype, scales=[1.0]))
         b = draw(floats((m,), dtype)) if draw(st.booleans()) else np.empty(0, dtype)
-        args = {"x": x, "w": w, "b": b, "slope": scalar(draw, 0.01, 0.3), "y": empty(n, m, dtype=dtype)}
+        args = {"x": x, "w": w, "b": b, "slope": scalar(draw, 0.01, 0.3)}
+        args |= {"threads": draw(THREADS), "unpacked": draw(st.booleans()), "y": empty(n, m, dtype=dtype)}
         size = np.abs(x).astype(np.float64) @ np.abs(w) + (np.abs(b) if b.size else 0)
         return Case(args, {"y": {"kind": "product", "terms": k + 1 + 7 * steps, "scale": size + steps}})
 
@@ -290,6 +294,7 @@ def matmul_product(draw, dtype, large):
     b = draw(floats((m, k) if turn_b else (k, m), dtype, scales=[1.0]))
     scale = np.abs(a.T if turn_a else a).astype(np.float64) @ np.abs(b.T if turn_b else b) + 7 * accumulate
     args = {"a": a, "a_transposed": turn_a, "b": b, "b_transposed": turn_b, "accumulate": accumulate}
+    args |= {"threads": draw(THREADS), "unpacked": draw(st.booleans())}
     args["c"] = empty(n, m, dtype=dtype)
     return Case(args, {"c": {"kind": "product", "terms": k + 1, "scale": scale}})
 
@@ -298,7 +303,7 @@ def matmul_backward_weights(draw, dtype, large):
     n, k, m = product(draw, large, (0, 0, 1))
     x, dy = draw(floats((n, k), dtype, scales=[1.0])), draw(floats((n, m), dtype, scales=[1.0]))
     accumulate = draw(st.booleans())
-    args = {"x": x, "dy": dy, "accumulate": accumulate}
+    args = {"x": x, "dy": dy, "accumulate": accumulate, "threads": draw(THREADS), "unpacked": draw(st.booleans())}
     slices = slices_of_depth(n, k, m)
     args |= {"work": empty(slices * (k + 1) * m * (slices > 1), dtype=dtype), "dw": empty(k, m, dtype=dtype)}
     args["db"] = empty(m if draw(st.booleans()) else 0, dtype=dtype)

@@ -158,3 +158,61 @@ def test_accumulate_without_outputs_raises(given):
         ValueError, match=r"^matmul_backward_weights: accumulate=True adds to out and out_bias; pass them"
     ):
         ops.matmul_backward_weights(np.ones((3, 2)), np.ones((3, 2)), accumulate=True, **given)
+
+
+@pytest.mark.numba
+@pytest.mark.parametrize("threads", [0, 1, 2, 3, 7, 64])
+@pytest.mark.parametrize("unpacked", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(2000, 784, 512), (512, 600, 2000), (64, 784, 130), (1, 2000, 900), (5000, 300, 1), (100, 5, 3000)]
+)
+def test_pieces_cover_a_product_once(shape, turned, unpacked, threads):
+    from fastdl.kernels.matmul import cpu
+
+    rows, inner, columns = shape
+    down, across, slices = cut_for = cpu.pieces.py_func(rows, columns, inner, turned, threads, unpacked)
+    work = rows * columns * inner
+    if unpacked and cpu.SMALL < work < (cpu.UNPACKED_TURNED if turned else cpu.UNPACKED):
+        assert cut_for == cpu.pieces.py_func(rows, columns, inner, turned, 0, True)  # whatever the threads
+        assert -(-rows // down) * -(-columns // across) * -(-inner // slices) <= cpu.SMALL
+    else:
+        assert slices == 1
+        assert (down * across <= threads) if threads else (1 in (down, across))
+    seen = np.zeros((rows, columns), int)
+    for part in range(down * across):
+        r0, r1 = cpu.cut.py_func(rows, down, part % down, cpu.ALIGN)
+        c0, c1 = cpu.cut.py_func(columns, across, part // down, cpu.ALIGN)
+        seen[r0:r1, c0:c1] += 1
+    assert (seen == 1).all()
+
+
+@pytest.mark.numba
+def test_products_are_cut_for_the_threads_at_hand_unless_told_otherwise():
+    import numba
+
+    from fastdl import recorder
+    from fastdl.kernels._numba import threads
+
+    x, out = np.ones((4, 4)), np.empty((4, 4))
+
+    unpacked = backend.multiplies_unpacked(x)
+
+    def told():
+        with recorder.record() as tape:
+            ops.matmul(x, x, out=out)
+            ops.matmul_backward_input(x, x, out=out)
+            ops.matmul_backward_weights(x, x, out=out, bias=False)
+        positions = 4, 5, 3
+        return [entry.args[at : at + 2] for entry, at in zip(tape.entries, positions, strict=True)]
+
+    assert told() == [(min(threads.count, numba.get_num_threads()), unpacked)] * 3
+    with backend.deterministic():
+        assert told() == [(0, unpacked)] * 3
+    with backend.use("numpy"):
+        assert told() == [(0, False)] * 3
+    numba.set_num_threads(1)
+    try:
+        assert told() == [(1, unpacked)] * 3
+    finally:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
