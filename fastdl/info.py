@@ -94,11 +94,6 @@ def _advice() -> list[str]:
         )
     if core := os.environ.get("OPENBLAS_CORETYPE"):
         found.append(f"OPENBLAS_CORETYPE={core} makes OpenBLAS use that processor's kernels; unset it to let it choose")
-    if not {"OPENBLAS_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT"} & set(os.environ):
-        found.append(
-            "if your own NumPy products run between training steps, set OPENBLAS_THREAD_TIMEOUT=16 before "
-            "Python starts: OpenBLAS's threads otherwise keep the cores busy for 100 ms after each"
-        )
     return found
 
 

@@ -109,10 +109,15 @@ def _function(library: Any, name: str) -> Any:
     return None
 
 
+def _loaded() -> list[Any]:
+    """Every BLAS of the process."""
+    return list(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
 def _libraries() -> list[Any]:
     """scipy's own BLAS library; every BLAS of the process where scipy uses the system's."""
-    found = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
-    return [b for b in found if any("scipy" in part for part in Path(b.filepath).parts[-3:-1])] or list(found)
+    found = _loaded()
+    return [b for b in found if any("scipy" in part for part in Path(b.filepath).parts[-3:-1])] or found
 
 
 @functools.cache
@@ -131,6 +136,32 @@ def describe() -> dict[str, str]:
         f"library {number}": f"{b.internal_api} {b.version}, {getattr(b, 'architecture', 'unknown')} kernels"
         for number, b in enumerate(_libraries(), 1)
     }
+
+
+TIMEOUT = "OPENBLAS_THREAD_TIMEOUT"
+TICKS = "16"  # 2^16 ticks of the clock, about 20 microseconds; OpenBLAS's own are about 100 ms
+
+
+def let_threads_sleep() -> None:
+    """Let the threads of OpenBLAS, NumPy's above all, sleep soon after a product, as `OPENBLAS_THREAD_TIMEOUT` does.
+
+    They would keep a core busy for 100 ms after each, and a step that follows takes two to three times as long, as
+    does the next product. It is done once, when the first step is made: the pool ends, and OpenBLAS makes another
+    one at its next product. A user who has set the variable has chosen; and with other threads of Python about,
+    one may be in a product just now, so nothing is done then.
+    """
+    others = [t for t in threading.enumerate() if type(t).__module__ != "tqdm._monitor"]  # which watches a clock
+    if TIMEOUT in os.environ or len(others) > 1:
+        return
+    os.environ[TIMEOUT] = TICKS
+    try:
+        for library in _loaded():
+            functions = [_function(library, name) for name in ("openblas_read_env", "blas_thread_shutdown_")]
+            if library.internal_api == "openblas" and all(functions):
+                for function in functions:
+                    function()
+    finally:
+        del os.environ[TIMEOUT]
 
 
 class _OneThread:
@@ -155,6 +186,7 @@ class _OneThread:
 
         OpenBLAS is called without threadpoolctl, which takes four times as long, at every step.
         """
+        let_threads_sleep()
         controls = []
         for library in _libraries():
             get = _function(library, "openblas_get_num_threads")

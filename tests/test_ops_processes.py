@@ -283,3 +283,36 @@ def test_second_process_compiles_no_kernel_at_all(run_python):
     kernels, compilations = map(int, run_python(EVERY_KERNEL).split())
     assert kernels > 30
     assert compilations == 0
+
+
+TIMEOUTS = """
+import os, threading
+import numpy as np
+from fastdl import backend, ops
+from fastdl.kernels import _blas
+
+def timeouts():
+    found = [_blas._function(b, "openblas_thread_timeout") for b in _blas._loaded() if b.internal_api == "openblas"]
+    return sorted({int(ask()) for ask in found if ask})
+
+x = np.random.default_rng(0).standard_normal((300, 300))
+product, before = x @ x, timeouts()
+counts = [b.num_threads for b in _blas._loaded()]
+if "BESIDE" in os.environ:
+    waiting = threading.Event()
+    threading.Thread(target=waiting.wait, daemon=True).start()
+ops.matmul(x, x)
+assert (x @ x == product).all()
+assert [b.num_threads for b in _blas._loaded()] == counts
+print(before, timeouts(), os.environ.get("OPENBLAS_THREAD_TIMEOUT"))
+"""
+
+
+@pytest.mark.numba
+def test_threads_of_openblas_sleep_soon_unless_the_user_chose_or_other_threads_run(run_python):
+    before, after, kept = run_python(TIMEOUTS).split()
+    if before == "[]":
+        pytest.skip("no OpenBLAS that can be asked")
+    assert (before, after, kept) == ("[0]", "[16]", "None")
+    assert run_python(TIMEOUTS, BESIDE="1").split() == ["[0]", "[0]", "None"]
+    assert run_python(TIMEOUTS, OPENBLAS_THREAD_TIMEOUT="20").split() == ["[20]", "[20]", "20"]
