@@ -226,6 +226,19 @@ def one_blas_thread() -> contextlib.AbstractContextManager[None]:
     return held
 
 
+@functools.cache
+def _share() -> Any:
+    return importlib.import_module("fastdl.kernels._share")
+
+
+def share_of_cores() -> contextlib.AbstractContextManager[None]:
+    """While within it, Numba kernels leave cores to other processes that want them."""
+    if active() != "numba":
+        return contextlib.nullcontext()
+    taking: contextlib.AbstractContextManager[None] = _share().taking
+    return taking
+
+
 def describe(device: str = "cpu") -> str:
     """What arrays of a device run on here, in a line for people."""
     if device == "cuda":

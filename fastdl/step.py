@@ -335,7 +335,8 @@ class TrainStep:
         tape = self._tapes.get(key)
         with backend.one_blas_thread() if on_cpu else contextlib.nullcontext():
             if tape is not None:
-                tape.replay()
+                with backend.share_of_cores() if on_cpu else contextlib.nullcontext():
+                    tape.replay()
             else:
                 before = self._state(workspace)
                 try:
