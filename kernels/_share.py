@@ -8,11 +8,11 @@ doubles them again when cores are free. Results do not change: pieces of work do
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numba
 
@@ -23,22 +23,26 @@ except ImportError:  # not on Windows
 
 LOOK = 0.05  # seconds between two looks
 CROWDED = 50  # times a second that others take a core from this process; a quiet machine has about ten
-RUNNING = Path("/proc/loadavg")
 
 
 def _preemptions() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
+@functools.cache
+def _file() -> int:
+    return os.open("/proc/loadavg", os.O_RDONLY)
+
+
 def _running() -> int:
     """Threads of the whole machine that run or want to, this one among them."""
-    return int(RUNNING.read_text().split()[3].partition("/")[0])
+    return int(os.pread(_file(), 100, 0).split()[3].partition(b"/")[0])
 
 
 def _can_tell() -> bool:
     try:
         return _running() > 0 and resource is not None
-    except (OSError, ValueError, IndexError):
+    except (OSError, AttributeError, ValueError, IndexError):
         return False
 
 
