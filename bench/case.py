@@ -31,6 +31,10 @@ class Case:
     """The same without a recording, for what the checks of an op cost."""
     theirs: Callable[[Peer], Variant | None] | None = None
     """What a peer does for it, if it can; None where none is asked."""
+    side_by_side: bool = False
+    """Whether the first variant's row tells how many times as long the others take."""
+    close: Call = lambda: None
+    """What ends processes that were started for it."""
 
 
 def of_ops(

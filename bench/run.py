@@ -28,7 +28,7 @@ NOTE = (
 
 
 def names(wanted: Sequence[str]) -> list[str]:
-    """What stands for all: "all" is every module of `cases`, nothing the training step.
+    """What is meant: "all" is every op, the step and prediction; nothing is the step.
 
     Raises
     ------
@@ -38,7 +38,9 @@ def names(wanted: Sequence[str]) -> list[str]:
     known = list(shapes.SHAPES)
     if unknown := [name for name in wanted if name not in (*known, "all")]:
         raise ValueError(f"bench: there is nothing called {', '.join(unknown)}, wanted 'all' or {', '.join(known)}")
-    return known if "all" in wanted else list(dict.fromkeys(wanted)) or ["step"]
+    everything = [name for name in known if name not in shapes.APART]
+    found = [each for name in wanted for each in (everything if name == "all" else [name])]
+    return list(dict.fromkeys(found)) or ["step"]
 
 
 class Run:
@@ -81,7 +83,10 @@ class Run:
         """Measure a case; its rows, one for each variant of ours."""
         theirs = {peer.name: case.theirs(peer) for peer in self.peers if peer.installed} if case.theirs else {}
         found = {name: variant for name, variant in theirs.items() if variant}
-        rows = _rows(folder, case, found, self.plan, self.ceilings, self.device)
+        try:
+            rows = _rows(folder, case, found, self.plan, self.ceilings, self.device)
+        finally:
+            case.close()
         self.rows += rows
         return rows
 
@@ -136,6 +141,9 @@ def _rows(
         ratios = {peer: median(samples["theirs", peer]) / seconds.median for peer in theirs}
         of = case.op, name, str(case.shape), seconds
         rows.append(table.Row(folder, *of, case.cost, floor, eager, preemptions, ratios))
+    if case.side_by_side:
+        others = {row.variant: row.seconds.median / rows[0].seconds.median for row in rows[1:]}
+        rows[0] = dataclasses.replace(rows[0], peers=rows[0].peers | others)
     return rows
 
 
@@ -197,11 +205,8 @@ def compare(
     """
     device, plan = backend.device(device), plan or Plan()
     variants = {name: checked(call, check or _nothing, device) for name, call in calls.items()}
-    case = Case("", "", variants, Cost(flops, read, written))
-    rows = Comparison(_rows("", case, {}, plan, _ceilings(device, plan), device))
-    ratios = {row.variant: row.seconds.median / rows[0].seconds.median for row in rows[1:]}
-    rows[0] = dataclasses.replace(rows[0], peers=ratios)
-    return rows
+    case = Case("", "", variants, Cost(flops, read, written), side_by_side=True)
+    return Comparison(_rows("", case, {}, plan, _ceilings(device, plan), device))
 
 
 def _nothing() -> None:

@@ -113,6 +113,39 @@ class Prediction(Network):
         return f"{'-'.join(map(str, self.widths))} batch {self.batch}"
 
 
+@dataclass(frozen=True)
+class Mixture(Shape):
+    """Steps of the large network with another library's work between them, in one process."""
+
+    other: str
+    batch: int = 128
+
+    def __str__(self) -> str:
+        return f"with {self.other}"
+
+
+@dataclass(frozen=True)
+class Processes(Shape):
+    """So many processes that each train the large network, all at once."""
+
+    count: int
+    steps: int
+    batch: int = 128
+
+    def __str__(self) -> str:
+        return f"{self.count} processes, {self.steps} steps each"
+
+
+@dataclass(frozen=True)
+class Start(Shape):
+    """A process's first step of the large network, from the start of Python."""
+
+    batch: int = 64
+
+    def __str__(self) -> str:
+        return f"{'-'.join(map(str, LARGE))} batch {self.batch}"
+
+
 RATE = 0.2  # of dropout
 
 SMALL, LARGE = (64, 128, 10), (784, 512, 512, 10)  # networks
@@ -150,6 +183,14 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "updates": (Update(100_000), Update(1_000_000), Update(10_000_000), Update(50_000_000)),
     "step": (Network(SMALL, 32), *map(_large, LARGE_BATCHES), _large(128, rate=0.0)),
     "predict": tuple(Prediction(LARGE, batch, batch_norm=True, rate=RATE) for batch in (1, 32, 1024)),
+    "mix": tuple(Mixture(other) for other in ("NumPy", "PyTorch", "scikit-learn")),
+    "processes": (Processes(4, 500),),
+    "start": (Start(),),
+    "growth": (
+        *(Network((784, 512, 10), batch) for batch in (8, 16, 32, 64, 128, 256, 512, 1024, 2048)),
+        *(Network((256, width, width, 10), 128) for width in (16, 32, 64, 128, 256, 512, 1024, 2048)),
+        *(Network((256, *[256] * depth, 10), 128) for depth in (1, 2, 4, 8, 16, 32)),
+    ),
 }
 
 # Far beyond a GPU's last cache, but for the steps.
@@ -183,12 +224,19 @@ TINY_SHAPES: dict[str, tuple[Shape, ...]] = {
     "updates": (Update(1000),),
     "step": (Network((6, 5, 3), 4, 12), Network((6, 5, 5, 3), 4, 12, batch_norm=True, rate=RATE)),
     "predict": (Prediction((6, 5, 5, 3), 4, 12, batch_norm=True, rate=RATE),),
+    "mix": (Mixture("NumPy", 4),),
+    "processes": (Processes(2, 2, 4),),
+    "start": (),  # it compiles everything, whatever the size
+    "growth": (Network((6, 5, 3), 4, 12),),
 }
+
+
+APART = ("mix", "processes", "start", "growth")  # not among "all": they say nothing of an op, and take long
 
 
 def of(name: str, device: str, tiny: bool) -> tuple[Shape, ...]:
     """The shapes at which this is measured."""
-    return (TINY_SHAPES if tiny else CUDA_SHAPES if device == "cuda" else SHAPES)[name]
+    return (TINY_SHAPES if tiny else CUDA_SHAPES if device == "cuda" else SHAPES).get(name, ())
 
 
 def ceiling(device: str, tiny: bool) -> Ceiling:

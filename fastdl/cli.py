@@ -123,7 +123,12 @@ def _parser() -> argparse.ArgumentParser:
         help="measure kernels and the training step on this machine",
         description="Measure kernels, the training step and prediction beside what this machine can do at most.",
     )
-    bench.add_argument("names", nargs="*", metavar="OP", help="folders of kernels/, step, predict, or all [step]")
+    bench.add_argument(
+        "names",
+        nargs="*",
+        metavar="OP",
+        help="kernels/ folders, step, predict, all; mix, processes, start, growth [step]",
+    )
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="[%(default)s]")
     bench.add_argument("--peers", action="store_true", help="compare with other libraries, where they are installed")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write all figures, the machine and its ceilings")

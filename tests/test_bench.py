@@ -120,16 +120,24 @@ def test_every_op_is_measured_and_every_size_stands_in_one_file(root):
     modules = {path.stem for path in (root / "bench" / "cases").glob("*.py")} - {"__init__"}
     folders = {path.parent.name for path in (root / "kernels").glob("*/cuda.py")} - {"control"}
     assert folders <= modules
-    assert modules == set(shapes.SHAPES) == set(shapes.CUDA_SHAPES) == set(shapes.TINY_SHAPES)
+    assert modules == set(shapes.SHAPES) == set(shapes.TINY_SHAPES) == {*shapes.CUDA_SHAPES, *shapes.APART}
+    assert set(run.names(["all"])) == modules - set(shapes.APART)
+    assert run.names([]) == ["step"]
+    assert run.names(["mix", "all", "mix"])[:2] == ["mix", "matmul"]
 
 
 def test_the_command_measures_all_records_and_draws(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     record, picture = tmp_path / "all.json", tmp_path / "all.png"
-    assert cli.main(["bench", "all", "--tiny", "--device", "cpu", "--json", str(record), "--plot", str(picture)]) == 0
+    assert (
+        cli.main(
+            ["bench", "all", *shapes.APART, "--tiny", "--device", "cpu", "--json", str(record), "--plot", str(picture)]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     kept = json.loads(record.read_text())
-    assert {row["folder"] for row in kept["rows"]} == set(shapes.TINY_SHAPES)
+    assert {row["folder"] for row in kept["rows"]} == {name for name, of in shapes.TINY_SHAPES.items() if of}
     for found in kept["rows"]:
         assert f"{found['op']} {found['variant']}".rstrip() in printed
         assert 0 < found["quartiles"][0] <= found["quartiles"][1] <= found["quartiles"][2]
