@@ -13,7 +13,7 @@ from typing import Any
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 RESULTS = Path(__file__).resolve().parent / "results"
-README = KERNELS / "README.md"
+PAGES = (KERNELS / "README.md", KERNELS.parent / "README.md", KERNELS.parent / "docs" / "performance.md")
 DTYPES = {"gather": "any number of 8 to 64 bits but float16", "philox": "32-bit words"}  # others: float32, float64
 BACKENDS = {"NumPy": "reference.py", "Numba": "cpu.py", "CUDA": "cuda.cu*"}
 
@@ -72,21 +72,117 @@ def figures() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"catalogue": catalogue, "figures": figures}
+def newest() -> dict[str, Any]:
+    """The record of the last run that holds whole steps beside peers."""
+    return max((r for r in records() if any(row["folder"] == "mix" for row in r["rows"])), key=lambda r: r["date"])
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
+
+
+def _rows(*folders: str) -> list[dict[str, Any]]:
+    return [row for row in newest()["rows"] if row["folder"] in folders]
+
+
+def measured_on() -> str:
+    """What the tables below were measured on."""
+    record = newest()
+    machine = record["machine"]
+    products = ", ".join(f"{b['api']} {b['version']} ({b['core']} kernels)" for b in machine["blas"][:1])
+    peers = {name: about["version"] for name, about in machine["peers"].items() if isinstance(about, dict) and about}
+    told = ", ".join(f"{name} {version}" for name, version in peers.items())
+    return (
+        f"Measured on {record['date']}: {machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
+        f"{products}; {told}."
+    )
+
+
+def beside_peers() -> str:
+    """Whole steps and prediction: how many times as long others take; PyTorch's is the better of eager and compiled."""
+    rows = []
+    for row in _rows("step", "predict"):
+        peers = dict(row["peers"])
+        torch = min(peers.pop("torch"), peers.pop("torch.compile"))
+        others = (peers.get(name) for name in ("jax", "scikit-learn", "onnxruntime"))
+        low, median, high = (f"{1e3 * seconds:.3g}" for seconds in row["quartiles"])
+        cells = [f"{torch:.2f}", *("" if ratio is None else f"{ratio:.2f}" for ratio in others)]
+        rows.append([f"{row['op']} {row['shape']}", f"{median} ({low} to {high})", *cells])
+    return _table(["work", "ms (quartiles)", "PyTorch", "JAX", "scikit-learn", "ONNX Runtime"], rows)
+
+
+def beyond_the_caches() -> str:
+    """Ops at their largest shape: per cent of the floor, and PyTorch's better time over ours."""
+    largest: dict[str, dict[str, Any]] = {}
+    folders = (
+        "activation",
+        "add",
+        "batch_norm",
+        "dropout",
+        "losses",
+        "norm",
+        "softmax",
+        "softmax_cross_entropy",
+        "updates",
+    )
+    for row in _rows(*folders):
+        name = f"{row['op']} {row['variant']}".strip()
+        if name not in largest or row["bytes"] >= largest[name]["bytes"]:
+            largest[name] = row
+    rows = []
+    for name, row in largest.items():
+        torch = [row["peers"][peer] for peer in ("torch", "torch.compile") if peer in row["peers"]]
+        rows.append([name, row["shape"], f"{row['percent_of_floor']:.0f} %", f"{min(torch):.2f}" if torch else ""])
+    return _table(["op", "shape", "of the floor", "PyTorch's time over ours"], rows)
+
+
+def with_others() -> str:
+    """What trainings and other work cost each other, and the first step."""
+    rows = []
+    for row in _rows("mix", "processes", "start"):
+        against = next(iter(row["peers"].values()), None)
+        seconds = row["quartiles"][1]
+        time = f"{seconds:.2f} s" if seconds >= 0.1 else f"{1e3 * seconds:.2f} ms"
+        ratio = f"{against:.2f} times as long" if against else ""
+        rows.append([f"{row['op']} {row['variant']}", row["shape"], time, ratio])
+    return _table(["work", "", "median", "mixed, or at once"], rows)
+
+
+def growth() -> str:
+    """Steps of growing networks."""
+    rows = []
+    for row in _rows("growth"):
+        seconds = row["quartiles"][1]
+        rate = row["flops"] / seconds / 1e9
+        rows.append([row["shape"], f"{1e6 * seconds:,.0f}", f"{rate:.0f}", f"{row['percent_of_floor']:.0f} %"])
+    return _table(["network", "us a step", "GFLOP/s", "of the floor"], rows)
+
+
+TABLES = {
+    "catalogue": catalogue,
+    "figures": figures,
+    "measured on": measured_on,
+    "beside peers": beside_peers,
+    "beyond the caches": beyond_the_caches,
+    "with others": with_others,
+    "growth": growth,
+}
 
 
 def written(text: str) -> str:
-    """`text` with each table made anew between its two marks."""
+    """`text` with each table that it has marks for made anew between the two."""
     for name, make in TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-        before, rest = text.split(begin)
-        text = f"{before}{begin}{make()}\n{end}{rest.split(end)[1]}"
+        if begin in text:
+            before, rest = text.split(begin)
+            text = f"{before}{begin}{make()}\n{end}{rest.split(end)[1]}"
     return text
 
 
 def main() -> None:
     """Write the tables."""
-    README.write_text(written(README.read_text()))
+    for page in PAGES:
+        page.write_text(written(page.read_text()))
 
 
 if __name__ == "__main__":

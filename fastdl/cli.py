@@ -7,6 +7,7 @@ import contextlib
 import csv
 import dataclasses
 import errno
+import importlib.util
 import io
 import json
 import os
@@ -136,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--tiny", action="store_true", help="tiny shapes, in seconds: whether everything runs")
     bench.set_defaults(run=_bench)
 
-    warmup = commands.add_parser("warmup", help="compile all kernels now, so that no run waits for them")
+    warmup = commands.add_parser("warmup", help="compile all kernels for the CPU now, so that no run waits for them")
     warmup.add_argument("ops", nargs="*", metavar="OP", help="only those of these folders of kernels/")
     warmup.set_defaults(run=_warmup)
 
@@ -285,6 +286,8 @@ def _train(options: argparse.Namespace) -> int:
     if resume is not None and not resume.exists():
         raise UsageError(f"--resume {out}: there is no {recipes.CHECKPOINT} yet; start anew")
     _say(f"backend: {backend.describe(backend.device(config.device))}")
+    if config.device == "auto" and (reason := backend.cuda_missing()) and importlib.util.find_spec("cupy"):
+        _say(f"no GPU, though CuPy is installed: {reason}")
     try:
         if resume is None:
             write_atomic(out / "config.toml", config.to_toml().encode())

@@ -1,6 +1,7 @@
 """The commands, as a user calls them."""
 
 import json
+import importlib.util
 import subprocess
 import sys
 import tomllib
@@ -136,3 +137,14 @@ def test_version_is_told(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out.startswith("fastdl 0.1.0")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_auto_tells_why_it_takes_no_gpu_where_one_was_meant(installed, monkeypatch, capsys):
+    monkeypatch.setattr("fastdl.backend.cuda_missing", lambda: "no driver")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: installed or None if name == "cupy" else find(name, *rest)
+    )
+    assert main(["train", "--epochs", "1"]) == 0
+    assert ("no GPU, though CuPy is installed: no driver" in capsys.readouterr().out) is installed

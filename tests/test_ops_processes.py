@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -316,3 +317,46 @@ def test_threads_of_openblas_sleep_soon_unless_the_user_chose_or_other_threads_r
     assert (before, after, kept) == ("[0]", "[16]", "None")
     assert run_python(TIMEOUTS, BESIDE="1").split() == ["[0]", "[0]", "None"]
     assert run_python(TIMEOUTS, OPENBLAS_THREAD_TIMEOUT="20").split() == ["[20]", "[20]", "20"]
+
+
+TRAIN = """
+import hashlib, os, sys
+if "ONE_CORE" in os.environ:
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+import numpy as np
+import fastdl as fd
+from fastdl import nn
+
+def train(seed):
+    x = np.random.default_rng(seed).standard_normal((256, 100), np.float32)
+    model = nn.Sequential(nn.Linear(200, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.2), nn.Linear(10))
+    parts = model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam()
+    trainer = fd.Trainer(*parts, device="cpu", seed=seed, deterministic=True)
+    trainer.fit(x, np.arange(256) % 10, epochs=2, batch_size=128, progress=False)
+    return hashlib.sha256(trainer.weights.flat.tobytes() + trainer.predict(x).tobytes()).hexdigest()
+"""
+
+
+@pytest.mark.numba
+@pytest.mark.slow
+def test_training_is_the_same_under_any_setting_of_threads(run_python):
+    code = TRAIN + "print(train(0))"
+    settings = [{}, {"OMP_NUM_THREADS": "1"}, {"NUMBA_NUM_THREADS": "1"}, {"OPENBLAS_NUM_THREADS": "1"}]
+    if hasattr(os, "sched_setaffinity"):
+        settings.append({"ONE_CORE": "1"})
+    assert len({run_python(code, **setting) for setting in settings}) == 1
+
+
+@pytest.mark.numba
+@pytest.mark.slow
+def test_joblib_trains_what_one_process_trains(run_python, root, tmp_path):
+    pytest.importorskip("joblib")
+    (tmp_path / "training.py").write_text(TRAIN)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import joblib, training\n"
+        "here = [training.train(seed) for seed in range(3)]\n"
+        "there = joblib.Parallel(n_jobs=2)(joblib.delayed(training.train)(seed) for seed in range(3))\n"
+        "print(here == there)\n"
+    )
+    assert run_python(code, PYTHONPATH=os.pathsep.join([str(root), str(tmp_path)])) == "True\n"

@@ -1,11 +1,19 @@
 """The tables of kernels/README.md are those that the tree and the kept records make."""
 
+import pytest
+
 from fastdl.bench import report
 
 
-def test_tables_are_up_to_date(root):
-    text = (root / "kernels" / "README.md").read_text()
+@pytest.mark.parametrize("page", report.PAGES, ids=lambda page: page.parent.name)
+def test_tables_are_up_to_date(page):
+    text = page.read_text()
     assert report.written(text) == text, "run python -m fastdl.bench.report"
+
+
+def test_every_table_stands_on_a_page():
+    texts = "".join(page.read_text() for page in report.PAGES)
+    assert all(f"<!-- {name} -->\n" in texts and f"<!-- end of {name} -->" in texts for name in report.TABLES)
 
 
 def test_catalogue_holds_every_folder(root):

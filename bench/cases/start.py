@@ -12,9 +12,14 @@ from fastdl.bench import Variant
 from fastdl.bench.case import Case
 
 FIRST_STEP = """
-from fastdl.bench import shapes
-from fastdl.bench.cases.step import stepper
-stepper(shapes.Network(shapes.LARGE, {batch}, batch_norm=True, rate=shapes.RATE))()
+import numpy as np
+import fastdl as fd
+from fastdl import nn
+hidden = [nn.Linear(512, bias=False), nn.BatchNorm(activation="relu"), nn.Dropout(0.2)]
+again = [nn.Linear(512, bias=False), nn.BatchNorm(activation="relu"), nn.Dropout(0.2)]
+loss, adam = fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam()
+step = fd.TrainStep(nn.Sequential(*hidden, *again, nn.Linear(10)), loss, adam, batch_size={batch}, device="cpu")
+step(np.random.default_rng(0).standard_normal(({batch}, 784), np.float32), np.arange({batch}) % 10)
 """
 
 
