@@ -38,11 +38,16 @@ def numba_missing() -> str | None:
 def cuda_missing() -> str | None:
     """Why CUDA kernels cannot run; None where they can."""
     if importlib.util.find_spec("cupy") is None:
-        return "CuPy is not installed (pip install 'fastdl-kernels[cuda13]' brings it)"
+        return (
+            "CuPy is not installed (pip install -e '.[cuda13]' in a clone, elsewhere pip install 'cupy-cuda13x[ctk]')"
+        )
     try:  # in milliseconds, where importing CuPy would take a second
         ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
-        return "no NVIDIA driver: libcuda cannot be loaded"
+        return (
+            "no NVIDIA driver, libcuda cannot be loaded (install NVIDIA's driver for CUDA 13; in a container, start it "
+            "with --gpus all)"
+        )
     try:
         cupy = importlib.import_module("cupy")
         if cupy.cuda.runtime.getDeviceCount() == 0:

@@ -32,7 +32,9 @@ def asarray(x: Any, device: str | None = None) -> Array:
     Raises
     ------
     RuntimeError
-        For "cuda" where it is not usable, with the reason.
+        For "cuda", or an array that is on a GPU, where CUDA is not usable, with the reason.
+    TypeError
+        For what holds no numbers, and for masked arrays and matrices, whose products and sums mean others.
 
     Examples
     --------
@@ -43,6 +45,8 @@ def asarray(x: Any, device: str | None = None) -> Array:
     wanted = None if device is None else backend.device(device)
     if not isinstance(x, np.ndarray) and not backend.on_cuda(x):
         x = _shared(x)
+    if isinstance(x, np.ndarray):
+        _check(x)
     if wanted == "cuda" and not backend.on_cuda(x):
         return importlib.import_module("cupy").asarray(x)  # type: ignore[no-any-return]
     return read(x) if wanted == "cpu" else x
@@ -61,11 +65,34 @@ def is_foreign(x: Any) -> bool:
 def _shared(x: Any) -> Array:
     """Another library's array as one of NumPy's or CuPy's on the same memory, or a list as an array."""
     if hasattr(type(x), "__dlpack__"):
-        library = np if x.__dlpack_device__()[0] == DLPACK_CPU else importlib.import_module("cupy")
+        library = np if x.__dlpack_device__()[0] == DLPACK_CPU else _cupy_for(x)
         return library.from_dlpack(x)  # type: ignore[no-any-return]
     if hasattr(type(x), "__cuda_array_interface__"):
-        return importlib.import_module("cupy").asarray(x)  # type: ignore[no-any-return]
+        return _cupy_for(x).asarray(x)  # type: ignore[no-any-return]
     return np.asarray(x)
+
+
+def _cupy_for(x: Any) -> Any:
+    """CuPy, which takes another library's array that is on a GPU."""
+    if reason := backend.cuda_missing():
+        kind = type(x)
+        raise RuntimeError(
+            f"asarray: got a {kind.__module__}.{kind.__qualname__} on a GPU: {reason}; or copy it to the host first, "
+            "as x.cpu() does in PyTorch"
+        )
+    return importlib.import_module("cupy")
+
+
+def _check(x: Any) -> None:
+    """Raise for what NumPy calls an array and kernels would misread."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("asarray: got a masked array, whose mask would be lost; give x.filled(0), or another value")
+    if isinstance(x, np.matrix):
+        raise TypeError("asarray: got a numpy.matrix, wanted a plain array; give np.asarray(x)")
+    if x.dtype.kind in "OSUMm":
+        raise TypeError(
+            f"asarray: got {x.dtype} of shape {x.shape}, wanted numbers; make some of it, as by np.array(x, np.float32)"
+        )
 
 
 def read(array: Array) -> Array:

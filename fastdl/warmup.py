@@ -23,6 +23,7 @@ def calls(dtype: Any) -> Iterator[tuple[str, Call]]:
             yield "matmul", partial(ops.matmul, x, x, c, activation=activation, kernel=kernel)
         yield "matmul", partial(ops.matmul_backward_input, x, x, kernel=kernel)
         yield "matmul", partial(ops.matmul_backward_weights, x, x, kernel=kernel)
+    yield "matmul", partial(ops.matmul, np.ones((1, 512), dtype), np.ones((512, 512), dtype))  # of one row
     yield "add", partial(ops.add, x, x)
     for name in ops.ACTIVATIONS:
         yield "activation", partial(ops.activation, x, name)

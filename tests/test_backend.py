@@ -1,5 +1,7 @@
 """Which kernels run, and what is said where one cannot."""
 
+import ctypes
+import importlib.util
 import subprocess
 import sys
 
@@ -85,6 +87,33 @@ def test_cuda_without_a_gpu_gives_its_reason():
     assert backend.device("auto") == "cpu"
     with pytest.raises(RuntimeError, match=r"device='cuda': .*; use device='cpu'"):
         backend.device("cuda")
+
+
+@pytest.fixture
+def missing():
+    """`cuda_missing`, asked anew."""
+    backend.cuda_missing.cache_clear()
+    yield backend.cuda_missing
+    backend.cuda_missing.cache_clear()
+
+
+def test_without_cupy_the_reason_names_what_to_install(missing, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert missing() == (
+        "CuPy is not installed (pip install -e '.[cuda13]' in a clone, elsewhere pip install 'cupy-cuda13x[ctk]')"
+    )
+
+
+def test_without_a_driver_the_reason_names_it_and_the_containers_option(missing, monkeypatch):
+    def absent(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    reason = missing()
+    assert reason.startswith("no NVIDIA driver, libcuda cannot be loaded")
+    assert "install NVIDIA's driver for CUDA 13" in reason
+    assert "--gpus all" in reason
 
 
 def test_arrays_that_are_no_numpy_arrays_are_refused():

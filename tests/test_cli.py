@@ -1,7 +1,7 @@
 """The commands, as a user calls them."""
 
-import json
 import importlib.util
+import json
 import subprocess
 import sys
 import tomllib

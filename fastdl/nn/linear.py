@@ -67,7 +67,9 @@ class Linear(Layer):
         bias = frame.param("bias") if self.bias else None
         y = frame.rows("y", self.outputs)
         frame.saved.update(x=x, y=y)
-        return ops.matmul(x, frame.param("weight"), bias, activation=self.activation, out=y)
+        row = ops.matmul_row_work_size(x, self.outputs)
+        work = frame.array("row", row) if row else None
+        return ops.matmul(x, frame.param("weight"), bias, activation=self.activation, out=y, work=work)
 
     def backward(self, dy: Array, frame: Frame) -> Array | None:
         if self.activation:

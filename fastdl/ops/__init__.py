@@ -18,7 +18,14 @@ from .batch_norm import (
 from .dropout import dropout, dropout_backward, dropout_mask, dropout_predict
 from .gather import gather
 from .losses import LOSSES, loss, loss_work_size
-from .matmul import EPILOGUES, matmul, matmul_backward_input, matmul_backward_weights, matmul_work_size
+from .matmul import (
+    EPILOGUES,
+    matmul,
+    matmul_backward_input,
+    matmul_backward_weights,
+    matmul_row_work_size,
+    matmul_work_size,
+)
 from .norm import global_norm, global_norm_work_size
 from .softmax import softmax, softmax_backward
 from .softmax_cross_entropy import softmax_cross_entropy
@@ -64,6 +71,7 @@ __all__ = [
     "matmul",
     "matmul_backward_input",
     "matmul_backward_weights",
+    "matmul_row_work_size",
     "matmul_work_size",
     "momentum_scalars",
     "momentum_update",

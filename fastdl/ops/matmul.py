@@ -10,6 +10,9 @@ from ..typing import Array
 EPILOGUES = ("relu", "leaky_relu", "sigmoid", "tanh", "gelu")
 """Activations that `matmul` applies while the product is in the cache."""
 
+ROW_PAYS = 1 << 17  # weights from which one row has a kernel of its own
+ROW_SLICES = 8  # of the depth, by whatever number of threads
+
 
 def matmul(
     x: Array,
@@ -23,6 +26,7 @@ def matmul(
     accumulate: bool = False,
     kernel: str = "blas",
     out: Array | None = None,
+    work: Array | None = None,
 ) -> Array:
     """Product with bias and activation in one pass: y = f(x w + b).
 
@@ -43,6 +47,8 @@ def matmul(
     kernel : {"blas", "loops"}
         scipy's BLAS, or blocked loops of the project's own.
     out : (n, m), optional
+    work : (matmul_row_work_size(x, m),), optional
+        Scratch, of x's dtype.
 
     Returns
     -------
@@ -77,8 +83,16 @@ def matmul(
         raise ValueError(f"{op}: slope is {slope}, wanted 0 or more")
     run = _product(op, f"forward_{activation}" if activation else "forward", kernel, x)
     y = checks.output(op, "out", out, (s["n"], s["m"]), x)
-    checks.apart(op, {"out": out}, {"x": x, "w": w, "b": b})
-    if y.size:
+    size = matmul_row_work_size(x, s["m"]) if kernel == "blas" else 0
+    scratch = checks.output(op, "work", work, (size,), x) if size or work is not None else None
+    checks.apart(op, {"out": out, "work": work}, {"x": x, "w": w, "b": b})
+    if size:
+        b = checks.NO_WEIGHTS[x.dtype] if b is None else b
+        launch(op, backend.kernel("matmul", "row", x), x, w, b, scratch, y, outputs=(scratch, y))
+        if activation:
+            flat = y.reshape(-1)
+            launch(op, backend.kernel("activation", activation, x), flat, float(slope), flat, outputs=(flat,))
+    elif y.size:
         b = checks.NO_WEIGHTS[x.dtype] if b is None else b
         launch(op, run, x, w, b, float(slope), *_cut(x), y, outputs=(y,))
     return y
@@ -202,6 +216,17 @@ def matmul_work_size(x: Array, columns: int, rows: int | None = None) -> int:
     rows, depth = x.shape[0] if rows is None else rows, x.shape[1]
     slices = slices_of_depth(rows, depth, columns) if backend.of(x) == "cuda" else 1
     return slices * (depth + 1) * columns if slices > 1 else 0
+
+
+def matmul_row_work_size(x: Array, columns: int) -> int:
+    """How many numbers of scratch `matmul` takes for x (n, k) and w of so many columns; none but for one row on a CPU.
+
+    For one row w is read once and that is all: threads add up its rows, in the order in which they lie in memory.
+    """
+    depth = x.shape[1]
+    if x.shape[0] != 1 or depth * columns < ROW_PAYS or backend.of(x) != "numba":
+        return 0
+    return ROW_SLICES * columns
 
 
 def _cut(array: Array) -> tuple[int, bool]:

@@ -11,7 +11,7 @@ source = Source(
         "forward": Kernel(f"const real* x, u32 threshold, real scale, {STREAM}, u8* kept, real* y, i64 n", 32),
         "drawn": Kernel(f"const real* x, u32 threshold, real scale, {STREAM}, real* y, i64 n", 32),
         "backward": Kernel("const real* dy, const u8* kept, real scale, real* dx, i64 n", 56),
-        "predict": Kernel("const real* x, real keep, real* y, i64 n", 32),
+        "predict": Kernel("const real* x, real keep, real* y, i64 n", 40),
     },
 )
 

@@ -6,7 +6,7 @@ WORDS = {1: "u8", 2: "unsigned short", 4: "u32", 8: "u64", 16: "uint4"}  # by by
 
 source = Source(
     "gather",
-    {"forward": Kernel("const word* data, const i64* order, const i64* start, word* out, i64 rows, i64 words", 32)},
+    {"forward": Kernel("const word* data, const i64* order, const i64* start, word* out, i64 rows, i64 words", 40)},
     [{"word": word} for word in WORDS.values()],
 )
 

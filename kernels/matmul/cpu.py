@@ -75,6 +75,12 @@ def _add_scaled(s, b, c):
 
 
 @chunk
+def _add_eight(s0, s1, s2, s3, s4, s5, s6, s7, b0, b1, b2, b3, b4, b5, b6, b7, c):
+    for j in range(c.size):
+        c[j] += s0 * b0[j] + s1 * b1[j] + s2 * b2[j] + s3 * b3[j] + s4 * b4[j] + s5 * b5[j] + s6 * b6[j] + s7 * b7[j]
+
+
+@chunk
 def _add_four_by_four(a, at, down, along, b0, b1, b2, b3, c0, c1, c2, c3):
     """Four rows of c take four rows of b each: 16 multiply-adds for 8 loads and 4 stores.
 
@@ -199,6 +205,31 @@ def _backward_weights(name, product, within=None):
                 _add_rows(dy, c0, c1, db, accumulate)
 
     return backward_weights
+
+
+@kernel(threshold=0, work=lambda x, w, *_: w.size)
+def row(x, w, b, work, y):
+    """Rows of w, times numbers of x, in the order in which they lie in memory; a slice of the depth for each sum."""
+    depth, slices = w.shape[0], work.size // w.shape[1]
+    sums = work.reshape(slices, w.shape[1])
+    for s in prange(slices):
+        c = sums[s]
+        clear(c)
+        begin, end = depth * s // slices, depth * (s + 1) // slices
+        whole = begin + (end - begin) // 8 * 8
+        for k in range(begin, whole, 8):
+            x0, x1, x2, x3 = x[0, k], x[0, k + 1], x[0, k + 2], x[0, k + 3]
+            x4, x5, x6, x7 = x[0, k + 4], x[0, k + 5], x[0, k + 6], x[0, k + 7]
+            b0, b1, b2, b3 = w[k], w[k + 1], w[k + 2], w[k + 3]
+            b4, b5, b6, b7 = w[k + 4], w[k + 5], w[k + 6], w[k + 7]
+            _add_eight(x0, x1, x2, x3, x4, x5, x6, x7, b0, b1, b2, b3, b4, b5, b6, b7, c)
+        for k in range(whole, end):
+            _add_scaled(x[0, k], w[k], c)
+    for j in range(y.size):
+        total = b[j] if b.size else y.dtype.type(0)
+        for s in range(slices):
+            total += sums[s, j]
+        y[0, j] = total
 
 
 forward_loops = _forward("forward_loops", by_loops, unchanged)

@@ -51,6 +51,11 @@ def _forward(activation):
 
 
 @source.launches
+def row(x, w, b, work, y):
+    yield from _product(x, w, y, bias=b)
+
+
+@source.launches
 def product(a, a_transposed, b, b_transposed, accumulate, threads, unpacked, c):
     yield from _product(a, b, c, a_transposed, b_transposed, accumulate=accumulate)
 

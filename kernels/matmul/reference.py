@@ -41,6 +41,11 @@ def forward_gelu(x, w, b, slope, threads, unpacked, y):
     activation.gelu(y, slope, y)
 
 
+def row(x, w, b, work, y):
+    """y = x w + b of one row; on a CPU in as many slices of the depth as `work` (slices * m,) has room for."""
+    forward(x, w, b, 0, 0, False, y)
+
+
 def product(a, a_transposed, b, b_transposed, accumulate, threads, unpacked, c):
     """c (+)= a b, where a and b may each be given as its transpose."""
     c[...] = (a.T if a_transposed else a) @ (b.T if b_transposed else b) + (c if accumulate else 0)

@@ -8,7 +8,7 @@ source = Source(
     {
         "add_squares": Kernel("const real* x, i64 n, i64 chunk, double* sums", 32),
         "finish": Kernel(
-            "const real* x, i64 n, i64 chunks, double limit, const double* sums, double* norm, double* factor", 32
+            "const real* x, i64 n, i64 chunks, double limit, const double* sums, double* norm, double* factor", 40
         ),
     },
 )

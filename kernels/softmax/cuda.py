@@ -6,7 +6,7 @@ source = Source(
     "softmax",
     {
         "forward": Kernel("const real* x, real* y, i64 rows, i64 columns, int side", 64),
-        "backward": Kernel("const real* dy, const real* y, real* dx, i64 rows, i64 columns, int side", 24),
+        "backward": Kernel("const real* dy, const real* y, real* dx, i64 rows, i64 columns, int side", 32),
     },
 )
 

@@ -72,10 +72,10 @@ forward(const real* logits, const i64* labels, i64 rows, i64 columns, int side, 
     });
 }
 
-// A row against targets t(j), weighing `weight`; `factor` is what all losses are multiplied by.
+// A row against targets t(j), weighing `weight`; `share` is what its gradient is multiplied by.
 template <class Target>
 __device__ __forceinline__ void against(const real* logits, i64 columns, Row row, bool exists, real weight,
-                                        double factor, real* losses, real* dlogits, real* shared, Target t) {
+                                        real share, real* losses, real* dlogits, real* shared, Target t) {
     const real* x = logits + row.number * columns;
     real* dx = dlogits + row.number * columns;
     const Peak peak = peak_of_row(x, columns, exists, row, shared);
@@ -89,15 +89,16 @@ __device__ __forceinline__ void against(const real* logits, i64 columns, Row row
     dot = reduce_row<Sum>(dot, real(0), row.side, shared);
     if (!exists) return;
     const bool counts = weight != real(0);  // of the others not even NaN may come
-    const real share = real(factor * double(weight)), each = whole / peak.sum;
+    const real each = whole / peak.sum;
     if (row.lane == 0) losses[row.number] = counts ? weight * (whole * log(peak.sum) - dot) : real(0);
     map_row(x, dx, columns, row, [=](i64 j, real v) {
         return counts ? share * (exp(v - peak.largest) * each - t(j)) : real(0);
     });
 }
 
-__device__ __forceinline__ double factor_of(const double* scale, i64 rows, const double* whole) {
-    return whole[0] != 0 ? scale[0] * double(rows) / whole[0] : 0;
+// Asked for before a row is read: float64 kept until after makes ptxas spill.
+__device__ __forceinline__ real share_by(real weight, const double* scale, i64 rows, const double* whole) {
+    return whole[0] != 0 ? real(scale[0] * double(rows) / whole[0] * double(weight)) : real(0);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
@@ -115,7 +116,8 @@ forward_weighted(const real* logits, const i64* labels, const real* class_weight
         label = 0;
     }
     const real spread = real(smoothing / double(columns)), at_label = real(1 - smoothing + smoothing / double(columns));
-    against(logits, columns, row, exists, weight, factor_of(scale, rows, whole), losses, dlogits, shared, [=](i64 j) {
+    const real share = share_by(weight, scale, rows, whole);
+    against(logits, columns, row, exists, weight, share, losses, dlogits, shared, [=](i64 j) {
         const real t = j == label ? at_label : spread;
         return class_weights ? t * class_weights[j] : t;
     });
@@ -131,7 +133,8 @@ forward_soft(const real* logits, const real* targets, const real* class_weights,
     const real* target = targets + row.number * columns;
     const real weight = exists && weights ? weights[row.number] : real(1);
     const real kept = real(1 - smoothing), spread = real(smoothing / double(columns));
-    against(logits, columns, row, exists, weight, factor_of(scale, rows, whole), losses, dlogits, shared, [=](i64 j) {
+    const real share = share_by(weight, scale, rows, whole);
+    against(logits, columns, row, exists, weight, share, losses, dlogits, shared, [=](i64 j) {
         const real t = target[j] * kept + spread;
         return class_weights ? t * class_weights[j] : t;
     });

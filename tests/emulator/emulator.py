@@ -26,7 +26,7 @@ DEBUG = ["-O1", "-g", "-fno-omit-frame-pointer"]
 FLAGS = ["-std=c++20", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-w"]
 # Of kernels; the runtime is never instrumented, but told of the sanitizer.
 SANITIZERS = {
-    "": (["-O1"], []),
+    "": (["-O1", "-Wl,--no-undefined"], []),
     "address": (
         [*DEBUG, "-fsanitize=address,undefined", "-fno-sanitize-recover", "-fsanitize-sections=emulated_shared"],
         ["-DADDRESS"],
@@ -106,7 +106,7 @@ def build(name, source, kernels, sanitizer=SANITIZER):
     body = DYNAMIC_SHARED.sub(r"\1* \2 = (\1*)emulated::dynamic_shared;", source)
     body = body.replace('extern "C" __global__', "__global__")  # such names would be one in all namespaces
     # An unnamed namespace makes shared arrays of inline functions internal, so that AddressSanitizer guards them too.
-    text = f'#include "{HERE / "cuda.h"}"\nnamespace {{\n{body}\n}}\n#line 1 "launches"\n'
+    text = f'#include "{HERE / "cuda.h"}"\nnamespace {{\n#line 1 "{name}"\n{body}\n}}\n#line 1 "launches"\n'
     for number, kernel in enumerate(kernels):
         text += (
             f'extern "C" int launch_{number}(emulated::Config* c, void** a, const int* s, int n) '
@@ -122,7 +122,11 @@ def build(name, source, kernels, sanitizer=SANITIZER):
 
     seed = text + sanitizer + (HERE / "cuda.h").read_text() + (HERE / "runtime.cpp").read_text()
     path = _cached(f"{name}{sanitizer and '-'}{sanitizer}", seed, ".so", compile_to)
-    return Module(name, ctypes.CDLL(str(path)), kernels)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:  # something is declared, and nowhere defined
+        raise EmulatorError(f"the kernels cannot be loaded: {error}") from error
+    return Module(name, library, kernels)
 
 
 class Module:
@@ -155,8 +159,12 @@ class Schedule:
     memory = 1 << 34  # bytes that the device says it has
 
 
+# Beside every copy of an array. AddressSanitizer wants none, which sees every step beyond not a byte more.
+GUARD = b"" if SANITIZER else b"\xa5" * 64
+
+
 class _Memory:
-    """Exact copies of arrays, of not a byte more, so that AddressSanitizer sees every step beyond."""
+    """Copies of arrays, between guards."""
 
     def __init__(self, arrays):
         self._copies = []
@@ -166,8 +174,11 @@ class _Memory:
             if self._find(array) is None:
                 where = array.ctypes.data
                 # A view that begins off a 16-byte boundary does so here as well.
-                copy = _libc.malloc(array.nbytes + where % 16 or 1) + where % 16
+                begin = _libc.malloc(where % 16 + array.nbytes + 2 * len(GUARD) or 1) + where % 16
+                copy = begin + len(GUARD)
+                ctypes.memmove(begin, GUARD, len(GUARD))
                 ctypes.memmove(copy, where, array.nbytes)
+                ctypes.memmove(copy + array.nbytes, GUARD, len(GUARD))
                 self._copies.append((copy, where, array))
 
     def _find(self, array):
@@ -181,10 +192,16 @@ class _Memory:
         return self._find(array)
 
     def give_back(self):
+        """Copy all of it back. The first array beside which something was written, or None."""
+        spoilt = None
         for copy, where, array in self._copies:
             if array.flags.writeable:
                 ctypes.memmove(where, copy, array.nbytes)
-            _libc.free(copy - where % 16)
+            beside = copy - len(GUARD), copy + array.nbytes
+            if spoilt is None and any(ctypes.string_at(place, len(GUARD)) != GUARD for place in beside):
+                spoilt = array
+            _libc.free(copy - len(GUARD) - where % 16)
+        return spoilt
 
 
 def _is_pointer(value):
@@ -221,9 +238,12 @@ class Kernel:
         pointers = (ctypes.c_void_p * max(count, 1))(*map(ctypes.addressof, held))
         sizes = (ctypes.c_int * max(count, 1))(*map(len, values))
         failed = self._launch(ctypes.byref(config), pointers, sizes, count)
-        memory.give_back()
+        spoilt = memory.give_back()
         if failed:
             raise EmulatorError(f"{self.name}: {error.value.decode()}")
+        if spoilt is not None:
+            what = f"memory beside an array of shape {spoilt.shape} and dtype {spoilt.dtype} was written"
+            raise EmulatorError(f"{self.name}: {what}; sanitized.py address names the line")
 
 
 @functools.cache

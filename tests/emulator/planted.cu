@@ -26,6 +26,30 @@ extern "C" __global__ void missing_warp_barrier(const float* x, float* y) {
     y[threadIdx.x] = seen[threadIdx.x ^ 1];
 }
 
+extern "C" __global__ void shuffle_for_a_barrier(const float* x, float* y) {  // which orders no memory
+    __shared__ float seen[64];
+    seen[threadIdx.x] = x[threadIdx.x];
+    const float first = __shfl_sync(ALL, x[threadIdx.x], 0);
+    y[threadIdx.x] = first + seen[threadIdx.x ^ 1];
+}
+
+extern "C" __global__ void vote_for_a_barrier(const float* x, float* y) {
+    __shared__ float seen[64];
+    seen[threadIdx.x] = x[threadIdx.x];
+    const bool any = __any_sync(ALL, x[threadIdx.x] > 0);
+    y[threadIdx.x] = any + seen[threadIdx.x ^ 1];
+}
+
+extern "C" __global__ void halves_of_a_warp(const float* x, float* y, int apart) {  // right for less than 16
+    __shared__ float seen[64];
+    seen[threadIdx.x] = x[threadIdx.x];
+    if (threadIdx.x % 32 < 16)
+        __syncwarp(0xffffu);
+    else
+        __syncwarp(0xffff0000u);
+    y[threadIdx.x] = seen[threadIdx.x ^ apart];
+}
+
 extern "C" __global__ void unset_shared_memory(const float* x, float* y) {  // which is not zero at the start
     __shared__ float sum[64];
     sum[threadIdx.x] += x[threadIdx.x];
@@ -54,6 +78,12 @@ extern "C" __global__ void shuffle_without_all(float* y) {
 
 extern "C" __global__ void shuffle_from_outside(float* y) {
     if (threadIdx.x < 16) y[threadIdx.x] = __shfl_sync(0xffffu, y[threadIdx.x], 20);
+}
+
+extern "C" __global__ void barrier_of_half_after_a_shuffle(const float* x, float* y) {  // which is right
+    const float first = __shfl_sync(ALL, x[threadIdx.x], 0);
+    if (threadIdx.x % 32 >= 16) __syncwarp(0xffff0000u);
+    y[threadIdx.x] = first;
 }
 
 // ------------------------------------------------------------ memory

@@ -6,6 +6,7 @@
 // threads when all have. The order of turns is forward, reverse or drawn from a seed.
 #include "cuda.h"
 
+#include <map>
 #include <string>
 #include <sys/mman.h>
 #include <vector>
@@ -83,8 +84,12 @@ static std::string error;
 
 // For ThreadSanitizer: what orders threads. Two objects a barrier, taken in turn, so that a thread that runs ahead
 // does not seem to be ordered after one that is still behind.
-static char began, ended, at_block[2], at_warp[MOST_THREADS / 32][2];
-static unsigned warp_rounds[MOST_THREADS / 32];
+static char began, ended, at_block[2];
+struct Turns {
+    char objects[2];
+    unsigned passed;
+};
+static std::map<std::pair<unsigned, unsigned>, Turns> at_warp;  // by warp and mask: two halves do not order each other
 
 static uint64_t random_number() {
     random_state ^= random_state << 13;
@@ -155,17 +160,25 @@ int sync_block(const char* site, int predicate) {
     return fiber->count;
 }
 
-void sync_warp(unsigned mask, const char* site) {
+// Lanes come together, and memory is not put in order: CUDA says so of shuffles and votes.
+static void meet(unsigned mask, const char* site) {
     Fiber* fiber = me();
     if (!(mask >> fiber->lane & 1)) {
         fail(std::string(site) + ": the mask does not name the lane that calls; " + place(fiber));
         leave();
     }
     fiber->mask = mask;
-    const unsigned warp = number(fiber) / 32;
-    char* barrier = &at_warp[warp][warp_rounds[warp] & 1];
-    __tsan_release(barrier);
     wait(AT_WARP, site);
+}
+
+void sync_warp(unsigned mask, const char* site) {
+    Fiber* fiber = me();
+    fiber->source = -1;
+    fiber->predicate = 0;
+    Turns& turns = at_warp[{number(fiber) / 32, mask}];
+    char* barrier = &turns.objects[turns.passed & 1];
+    __tsan_release(barrier);
+    meet(mask, site);
     __tsan_acquire(barrier);
 }
 
@@ -174,7 +187,7 @@ uint64_t shuffle(unsigned mask, uint64_t value, int source, const char* site) {
     fiber->given = value;
     fiber->source = source;
     fiber->predicate = 0;
-    sync_warp(mask, site);
+    meet(mask, site);
     return fiber->taken;
 }
 
@@ -182,7 +195,7 @@ unsigned ballot(unsigned mask, int predicate, const char* site) {
     Fiber* fiber = me();
     fiber->source = -1;
     fiber->predicate = predicate != 0;
-    sync_warp(mask, site);
+    meet(mask, site);
     return fiber->votes;
 }
 
@@ -245,7 +258,7 @@ static bool release_warps() {
             continue;
         }
         any = true;
-        ++warp_rounds[warp / 32];
+        ++at_warp[{warp / 32, mask}].passed;
         for (unsigned lane = 0; lane < 32; ++lane) {
             if (!(mask >> lane & 1)) continue;
             Fiber& other = fibers[warp + lane];
@@ -271,6 +284,8 @@ static void prepare(unsigned i) {
     fiber.lane = i % 32;
     fiber.state = READY;
     fiber.barriers = 0;
+    fiber.source = -1;
+    fiber.predicate = 0;
     fiber.fake_stack = nullptr;
     void** top = reinterpret_cast<void**>(fiber.stack + fiber.stack_size);
     *--top = nullptr;  // so that the stack is aligned as after a call

@@ -107,6 +107,42 @@ def test_shapes_that_cannot_be_launched(planted, grid, block):
         planted("two_barriers")(grid, block, (np.zeros(SIZE, np.float32),))
 
 
+def test_a_barrier_of_half_a_warp_forgets_the_shuffle_before_it(planted):
+    x = np.arange(SIZE, dtype=np.float32)
+    for y in results(planted, "barrier_of_half_after_a_shuffle", x):
+        np.testing.assert_array_equal(y, x // 32 * 32)
+
+
+@pytest.mark.skipif(bool(emulator.SANITIZER), reason="a sanitizer wants no guards, and names the line")
+def test_a_write_beyond_the_end_is_an_error_that_names_the_kernel(planted):
+    y = np.zeros(40, np.float32)
+    launch(planted("beyond_the_end"), y, np.int32(39))
+    with pytest.raises(emulator.EmulatorError, match=r"^planted.beyond_the_end: .* of shape \(40,\) .* was written"):
+        launch(planted("beyond_the_end"), y, np.int32(40))
+
+
+@pytest.mark.skipif(bool(emulator.SANITIZER), reason="a sanitizer wants no guards, and names the line")
+@pytest.mark.parametrize("size, place", [(39, 40), (40, -1), (40, -16)])
+def test_a_write_a_little_apart_from_an_array_is_one_too(size, place):
+    source = 'extern "C" __global__ void set(float* y, int at) { y[at] = 1; }'
+    kernel = emulator.build("set", source, ["set"])("set")
+    with pytest.raises(emulator.EmulatorError, match=rf"^set.set: .* of shape \({size},\) .* was written"):
+        kernel((1,), (1,), (np.zeros(size, np.float32), np.int32(place)))
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("y[0] = __nothing(y[1]);", r"mine\.cu:2:\d+: error: .*__nothing"),
+        ("y[0] = absent(y[1]);", "absent"),  # declared, and nowhere defined
+    ],
+)
+def test_what_is_lacking_is_an_error_that_names_it(line, message):
+    source = f'__device__ float absent(float);\nextern "C" __global__ void set(float* y) {{ {line} }}\n'
+    with pytest.raises(emulator.EmulatorError, match=message):
+        emulator.build("mine.cu", source, ["set"])
+
+
 def test_atomics_add_up_in_every_order(planted):
     for order, seed in ORDERS:
         count = np.zeros(1, np.int32)
@@ -188,6 +224,11 @@ def test_address_sanitizer_names_the_line(name, args, shared, message, where):
         ("missing_barrier", ("float32 x 64", "float32 x 64"), ("seen[threadIdx.x] = x", "y[threadIdx.x] = seen")),
         ("missing_second_barrier", ("float32 x 256", "float32 x 64"), ("seen[threadIdx.x] = x", "sum += seen")),
         ("missing_warp_barrier", ("float32 x 64", "float32 x 64"), ("seen[threadIdx.x] = x", "y[threadIdx.x] = seen")),
+        ("shuffle_for_a_barrier", ("float32 x 64", "float32 x 64"), ("seen[threadIdx.x] = x", "first + seen")),
+        ("vote_for_a_barrier", ("float32 x 64", "float32 x 64"), ("seen[threadIdx.x] = x", "any + seen")),
+        ("halves_of_a_warp", ("float32 x 64", "float32 x 64", "16"), ("seen[threadIdx.x] = x", "threadIdx.x ^ apart")),
+        ("halves_of_a_warp", ("float32 x 64", "float32 x 64", "1"), ()),
+        ("barrier_of_half_after_a_shuffle", ("float32 x 64", "float32 x 64"), ()),
         ("write_by_all", ("float32 x 1",), ("y[0] +=",)),
         ("atomic_by_all", ("int32 x 1",), ()),
         ("unset_shared_memory", ("float32 x 64", "float32 x 64"), ()),

@@ -287,6 +287,16 @@ def matmul(steps):
     return case
 
 
+def matmul_row(draw, dtype, large):
+    _, k, m = product(draw, large, (1, 1, 1))
+    x, w = draw(floats((1, k), dtype, scales=[1.0])), draw(floats((k, m), dtype, scales=[1.0]))
+    b = draw(floats((m,), dtype)) if draw(st.booleans()) else np.empty(0, dtype)
+    work = empty(draw(st.integers(1, 9)) * m, dtype=dtype)
+    size = np.abs(x).astype(np.float64) @ np.abs(w) + (np.abs(b) if b.size else 0)
+    args = {"x": x, "w": w, "b": b, "work": work, "y": empty(1, m, dtype=dtype)}
+    return Case(args, {"y": {"kind": "product", "terms": k + 9, "scale": size}}, ("work",))
+
+
 def matmul_product(draw, dtype, large):
     n, k, m = product(draw, large, (1, 0, 1))
     turn_a, turn_b, accumulate = (draw(st.booleans()) for _ in range(3))
@@ -548,7 +558,7 @@ CASES = {
     },
     "gather": {"forward": gather},
     "losses": dict.fromkeys(ops.LOSSES, loss),
-    "matmul": {f"{name}{end}": case for name, case in MATMUL.items() for end in ("", "_loops")},
+    "matmul": {f"{name}{end}": case for name, case in MATMUL.items() for end in ("", "_loops")} | {"row": matmul_row},
     "norm": {"forward": norm},
     "softmax": {"forward": softmax, "backward": softmax_backward},
     "softmax_cross_entropy": {

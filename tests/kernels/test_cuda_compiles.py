@@ -10,7 +10,8 @@ import pytest
 from fastdl import kernels
 from fastdl.kernels import _cuda
 
-ARCHITECTURES = "75", "80", "90", "100"  # Turing, Ampere, Hopper, Blackwell
+# Turing; Ampere, of data centres and of desks; Ada; Hopper; Blackwell, of both kinds.
+ARCHITECTURES = "75", "80", "86", "89", "90", "100", "120"
 OPS = sorted(path.parent.name for path in Path(kernels.__file__).parent.glob("*/cuda.py"))
 SOURCES = {op: importlib.import_module(f"fastdl.kernels.{op}.cuda").source for op in OPS}
 REPORT = re.compile(

@@ -216,3 +216,16 @@ def test_products_are_cut_for_the_threads_at_hand_unless_told_otherwise():
         assert told() == [(1, unpacked)] * 3
     finally:
         numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", [None, *ops.EPILOGUES])
+def test_one_row_is_a_product_like_others(dtype, activation):
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.integers(-3, 4, shape).astype(dtype) for shape in ((2, 603), (603, 517), (517,)))
+    work = np.full(ops.matmul_row_work_size(x[:1], 517), np.nan, dtype)
+    assert work.size == (8 * 517 if backend.active() == "numba" else 0)
+    alone = ops.matmul(x[:1], w, b, activation=activation, slope=0.25, work=work)
+    among = ops.matmul(x, w, b, activation=activation, slope=0.25)
+    assert ops.matmul_row_work_size(x, 517) == ops.matmul_row_work_size(x[:1, :200], 517) == 0
+    np.testing.assert_array_equal(alone, among[:1])  # small integers: exact in any order
