@@ -173,6 +173,7 @@ def figures(budget: float) -> dict[str, Any]:
                     pass
             except Exception as error:  # the others are worth having
                 failed[name] = f"{type(error).__name__}: {error}"[:2000]
+        failed |= run.failed
     finally:
         run.close()
     return run.record() | {"failed": failed, "lines": run.lines()}

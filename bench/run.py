@@ -62,6 +62,8 @@ class Run:
         self.ceilings = measure_ceilings(shapes.ceiling(device, tiny), self.plan, device)
         self.peers = [Peer(name, device) for name in ON[device]] if peers else []
         self.rows: list[table.Row] = []
+        self.failed: dict[str, str] = {}
+        """What could not be measured, and why; the rest is worth having."""
 
     def count(self, wanted: Sequence[str]) -> int:
         """How many shapes `measure_all` goes through."""
@@ -72,8 +74,11 @@ class Run:
         for name in wanted:
             module = importlib.import_module(f"fastdl.bench.cases.{name}")
             for shape in shapes.of(name, self.device, self.tiny):
-                for case in module.cases(shape, self._to):
-                    self.measure(name, case)
+                try:
+                    for case in module.cases(shape, self._to):
+                        self.measure(name, case)
+                except (AssertionError, RuntimeError) as error:  # a wrong result, or a peer that ended
+                    self.failed[f"{name} {shape}"] = " ".join(str(error).split())[:500]
                 yield f"{name} {shape}"
 
     def _to(self, array: Any) -> Any:
@@ -114,6 +119,7 @@ class Run:
             *table.lines(self.rows),
             "",
             *NOTE,
+            *(f"not measured: {name}: {why}" for name, why in self.failed.items()),
         ]
 
 

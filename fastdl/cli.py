@@ -229,7 +229,7 @@ def _bench(options: argparse.Namespace) -> int:
         write_atomic(options.json, (json.dumps(run.record(), indent=1) + "\n").encode())
     if options.plot:
         pictures.draw(run.record(), options.plot)
-    return 130 if interrupted else 0
+    return 130 if interrupted else 1 if run.failed else 0
 
 
 def _text(path: Path) -> str:

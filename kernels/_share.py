@@ -39,6 +39,20 @@ def _running() -> int:
     return int(os.pread(_file(), 100, 0).split()[3].partition(b"/")[0])
 
 
+def _own_running() -> int:
+    """Threads of this process that run or want to: pools of other libraries may spin, too."""
+    count = 0
+    with os.scandir("/proc/self/task") as tasks:
+        for task in tasks:
+            try:
+                file = os.open(f"{task.path}/stat", os.O_RDONLY)
+            except OSError:  # it has ended
+                continue
+            count += os.pread(file, 200, 0).rpartition(b")")[2].split()[:1] == [b"R"]
+            os.close(file)
+    return count
+
+
 def _can_tell() -> bool:
     try:
         return _running() > 0 and resource is not None
@@ -62,10 +76,12 @@ class Share:
         *,
         preemptions: Callable[[], int] = _preemptions,
         running: Callable[[], int] = _running,
+        own_running: Callable[[], int] = _own_running,
         clock: Callable[[], float] = time.perf_counter,
     ):
         self.cores, self.most, self.threads = cores, threads, threads
         self._preemptions, self._running, self._clock = preemptions, running, clock
+        self._own_running = own_running
         self._free = 0  # looks in a row that found free cores
         self._looked, self._preempted = clock(), preemptions()
 
@@ -80,8 +96,11 @@ class Share:
         preempted = self._preemptions()
         rate = (preempted - self._preempted) / (now - self._looked)
         self._looked, self._preempted = now, preempted
-        others = self._running() - self.threads
-        if rate > CROWDED and others + self.threads > self.cores:
+        crowded = rate > CROWDED
+        if not crowded and self.threads == self.most:
+            return
+        others = self._running() - self._own_running()
+        if crowded and others + self.threads > self.cores:
             self.threads = max(1, self.threads // 2)
             self._free = 0
         elif self.threads < self.most:

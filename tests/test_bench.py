@@ -208,3 +208,18 @@ def test_a_case_needs_no_peer():
     out = np.empty(10, np.float32)
     call = lambda: ops.activation(np.ones(10, np.float32), "relu", out=out)  # noqa: E731
     assert case.of_ops("relu", "10", Cost(), call).theirs is None
+
+
+def test_what_cannot_be_measured_is_told_and_the_rest_is_kept(monkeypatch, capsys):
+    from fastdl.bench.cases import add
+
+    def broken(shape, to):
+        yield from add_cases(shape, to)
+        raise AssertionError("not equal")
+
+    add_cases = add.cases
+    monkeypatch.setattr(add, "cases", broken)
+    assert cli.main(["bench", "add", "gather", "--tiny", "--device", "cpu"]) == 1
+    printed = capsys.readouterr().out
+    assert "not measured: add 1000: not equal" in printed
+    assert "gather" in printed

@@ -13,7 +13,12 @@ class Machine:
     def __init__(self, cores, threads):
         self.now, self.preempted, self.others = 0.0, 0, 0
         self.share = Share(
-            cores, threads, preemptions=lambda: self.preempted, running=self.running, clock=lambda: self.now
+            cores,
+            threads,
+            preemptions=lambda: self.preempted,
+            running=self.running,
+            own_running=lambda: self.share.threads,
+            clock=lambda: self.now,
         )
 
     def running(self):
