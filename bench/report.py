@@ -14,6 +14,7 @@ from typing import Any
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 RESULTS = Path(__file__).resolve().parent / "results"
 PAGES = (KERNELS / "README.md", KERNELS.parent / "README.md", KERNELS.parent / "docs" / "performance.md")
+APART = ("step", "predict", "mix", "processes", "start", "growth")  # no ops: docs/performance.md has them
 DTYPES = {"gather": "any number of 8 to 64 bits but float16", "philox": "32-bit words"}  # others: float32, float64
 BACKENDS = {"NumPy": "reference.py", "Numba": "cpu.py", "CUDA": "cuda.cu*"}
 
@@ -60,6 +61,8 @@ def figures() -> str:
     table: dict[tuple[str, str, str], dict[int, str]] = {}
     for column, record in enumerate(kept):
         for row in record["rows"]:
+            if row["folder"] in APART:
+                continue
             ratio = row["peers"].get("torch")
             text = f"{row['percent_of_floor']:.0f} %"
             if isinstance(ratio, float):

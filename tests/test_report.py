@@ -32,6 +32,8 @@ def test_figures_are_those_of_the_records():
     table = report.figures()
     for record in kept:
         for row in record["rows"]:
+            if row["folder"] in report.APART:
+                continue
             assert f"| {row['op']} {row['variant']}".rstrip() in table
             ratio = row["peers"].get("torch")
             if isinstance(ratio, float):
