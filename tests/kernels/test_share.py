@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("numba")
+pytest.importorskip("numba", exc_type=ImportError)
 
 from fastdl.kernels._share import CROWDED, LOOK, Share
 
