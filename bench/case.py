@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastdl import backend
 from fastdl.bench.ceilings import Cost
 from fastdl.bench.harness import Variant, replayed
 from fastdl.bench.peers import Peer
@@ -15,7 +16,11 @@ from fastdl.bench.shapes import Shape
 
 Array = np.ndarray[Any, Any]
 Call = Callable[[], object]
-To = Callable[[Array], Array]  # puts an array on the device that is measured
+
+
+def device_of(to: Callable[[Array], Array]) -> str:
+    """Where `to` puts arrays."""
+    return "cuda" if backend.on_cuda(to(np.zeros(1))) else "cpu"
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,6 @@ class Case:
     """What a peer does for it, if it can; None where none is asked."""
     side_by_side: bool = False
     """Whether the first variant's row tells how many times as long the others take."""
-    close: Call = lambda: None
-    """What ends processes that were started for it."""
 
 
 def of_ops(

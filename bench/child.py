@@ -15,6 +15,12 @@ import fastdl
 Answer = dict[str, Any]
 
 
+def environment(**changes: str) -> dict[str, str]:
+    """Of a process that imports this very fastdl, which may be a checkout that is not installed."""
+    path = os.pathsep.join(filter(None, (str(Path(fastdl.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, **changes}
+
+
 class Child:
     """A process that answers; it starts when it is first asked.
 
@@ -26,18 +32,16 @@ class Child:
         Python, that ends in a call of `serve`.
     """
 
-    def __init__(self, name: str, code: str, **environment: str):
-        self.name, self._code, self._environment = name, code, environment
+    def __init__(self, name: str, code: str, **changes: str):
+        self.name, self._code, self._environment = name, code, changes
         self.about: Answer = {}
         """What it said of itself when it started."""
         self._process: subprocess.Popen[str] | None = None
 
     def _start(self) -> subprocess.Popen[str]:
-        root = str(Path(fastdl.__file__).parents[1])  # it may be a checkout that is not installed
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         return subprocess.Popen(
             [sys.executable, "-c", self._code],
-            env={**os.environ, "PYTHONPATH": path, **self._environment},
+            env=environment(**self._environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from typing import Any
 from fastdl import backend
 from fastdl.bench import machine as described
 from fastdl.bench import run as benchmarks
+from fastdl.bench.child import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,13 +33,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # ------------------------------------------------------------ processes
 
 
-def run(arguments: list[str], limit: float, **environment: str) -> tuple[int | None, str, float]:
+def run(arguments: list[str], limit: float, **changes: str) -> tuple[int | None, str, float]:
     """Run a program from the project's root: its exit status (None: out of time), what it printed, seconds."""
     began = time.perf_counter()
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "PYTHONPATH": path, **environment}
     try:
-        done = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, timeout=limit)
+        done = subprocess.run(
+            arguments, cwd=ROOT, env=environment(**changes), capture_output=True, text=True, timeout=limit
+        )
         status, text = done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired as error:
         status, text = (

@@ -75,8 +75,9 @@ class Run:
             module = importlib.import_module(f"fastdl.bench.cases.{name}")
             for shape in shapes.of(name, self.device, self.tiny):
                 try:
-                    for case in module.cases(shape, self._to):
-                        self.measure(name, case)
+                    with contextlib.closing(module.cases(shape, self._to)) as cases:
+                        for case in cases:
+                            self.measure(name, case)
                 except (AssertionError, RuntimeError) as error:  # a wrong result, or a peer that ended
                     self.failed[f"{name} {shape}"] = " ".join(str(error).split())[:500]
                 yield f"{name} {shape}"
@@ -88,10 +89,7 @@ class Run:
         """Measure a case; its rows, one for each variant of ours."""
         theirs = {peer.name: case.theirs(peer) for peer in self.peers if peer.installed} if case.theirs else {}
         found = {name: variant for name, variant in theirs.items() if variant}
-        try:
-            rows = _rows(folder, case, found, self.plan, self.ceilings, self.device)
-        finally:
-            case.close()
+        rows = _rows(folder, case, found, self.plan, self.ceilings, self.device)
         self.rows += rows
         return rows
 
@@ -220,9 +218,11 @@ def _nothing() -> None:
 
 
 def _commit() -> str | None:
-    """Of the checkout that this runs in, if it is one."""
+    """Of the checkout that this runs in, if it is one: not that of a project which has this one installed within."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        root = Path(__file__).resolve().parents[1]
         found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         return found.stdout.strip()
     return None

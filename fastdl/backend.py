@@ -104,7 +104,7 @@ _deterministic: contextvars.ContextVar[bool] = contextvars.ContextVar("determini
 
 
 @contextlib.contextmanager
-def deterministic(yes: bool = True) -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Within it results have the same bits for every number of threads; products are a few per cent slower.
 
     All else has the same bits anyway, and so has a product for one number of threads. It holds for this
@@ -118,7 +118,7 @@ def deterministic(yes: bool = True) -> Iterator[None]:
     ...     ops.matmul(np.array([[2.0]]), np.array([[3.0]]))
     array([[6.]])
     """
-    token = _deterministic.set(yes)
+    token = _deterministic.set(True)
     try:
         yield
     finally:
@@ -129,24 +129,13 @@ def threads(array: Any) -> int:
     """For how many threads a product of arrays like this one is cut; 0 if by its shape alone."""
     if _deterministic.get() or of(array) != "numba":
         return 0
-    return _threads_at_hand()
+    # A child of fork has one, and a user may have set fewer than there are.
+    return int(min(_of_kernels("_numba").threads.count, _of_kernels("_numba").numba.get_num_threads()))
 
 
 def multiplies_unpacked(array: Any) -> bool:
     """Whether small products of arrays like this one go without a copy of their factors: so it is with AVX-512."""
-    return of(array) == "numba" and bool(_blas().multiplies_unpacked())
-
-
-@functools.cache
-def _counts() -> tuple[Any, Callable[[], int]]:
-    kernels = importlib.import_module("fastdl.kernels._numba")
-    return kernels.threads, importlib.import_module("numba").get_num_threads
-
-
-def _threads_at_hand() -> int:
-    """As many as kernels have here: a child of fork has one, and a user may have set fewer."""
-    threads, set_by_user = _counts()
-    return int(min(threads.count, set_by_user()))
+    return of(array) == "numba" and bool(_of_kernels("_blas").multiplies_unpacked())
 
 
 def active() -> str:
@@ -219,29 +208,27 @@ def is_array(value: Any) -> bool:
 
 
 @functools.cache
-def _blas() -> Any:
-    return importlib.import_module("fastdl.kernels._blas")
+def _of_kernels(module: str) -> Any:
+    """A module of the kernels that needs Numba."""
+    return importlib.import_module(f"fastdl.kernels.{module}")
+
+
+def _within(module: str, name: str) -> contextlib.AbstractContextManager[None]:
+    """What Numba kernels must run within; nothing where they do not."""
+    if active() != "numba":
+        return contextlib.nullcontext()
+    found: contextlib.AbstractContextManager[None] = getattr(_of_kernels(module), name)
+    return found
 
 
 def one_blas_thread() -> contextlib.AbstractContextManager[None]:
     """While within it, the BLAS that Numba kernels call has one thread, since they bring their own."""
-    if active() != "numba":
-        return contextlib.nullcontext()
-    held: contextlib.AbstractContextManager[None] = _blas().one_thread
-    return held
-
-
-@functools.cache
-def _share() -> Any:
-    return importlib.import_module("fastdl.kernels._share")
+    return _within("_blas", "one_thread")
 
 
 def share_of_cores() -> contextlib.AbstractContextManager[None]:
     """While within it, Numba kernels leave cores to other processes that want them."""
-    if active() != "numba":
-        return contextlib.nullcontext()
-    taking: contextlib.AbstractContextManager[None] = _share().taking
-    return taking
+    return _within("_share", "taking")
 
 
 def describe(device: str = "cpu") -> str:
@@ -252,9 +239,9 @@ def describe(device: str = "cpu") -> str:
         return f"cuda, {found['name'].decode()}, CuPy {cupy.__version__}"
     if active() == "numpy":
         return "cpu, NumPy reference kernels (install numba for speed)"
-    threads = importlib.import_module("fastdl.kernels._numba").threads
+    threads = _of_kernels("_numba").threads
     version = importlib.import_module("numba").__version__
-    blas = "blocked loops" if _blas().missing else "scipy's BLAS"
+    blas = "blocked loops" if _of_kernels("_blas").missing else "scipy's BLAS"
     several = "s" * (threads.count > 1)
     return f"cpu, Numba {version} on {threads.count} thread{several} ({threads.layer}), products by {blas}"
 
@@ -263,5 +250,5 @@ def must_compile() -> bool:
     """Whether kernels are kept on this machine, and none of this version is yet."""
     if active() == "numpy":
         return False
-    folder = importlib.import_module("fastdl.kernels._cache").folder()
+    folder = _of_kernels("_cache").folder()
     return folder is not None and next(folder.glob("*.kernel"), None) is None

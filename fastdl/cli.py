@@ -225,10 +225,11 @@ def _bench(options: argparse.Namespace) -> int:
         _say(line)
     if interrupted:
         _say("interrupted: what was not measured is not in the table")
+    record = run.record()
     if options.json:
-        write_atomic(options.json, (json.dumps(run.record(), indent=1) + "\n").encode())
+        write_atomic(options.json, (json.dumps(record, indent=1) + "\n").encode())
     if options.plot:
-        pictures.draw(run.record(), options.plot)
+        pictures.draw(record, options.plot)
     return 130 if interrupted else 1 if run.failed else 0
 
 

@@ -52,13 +52,13 @@ class Predictor:
         self.weights, self.rows, self._deterministic = weights, rows, deterministic
         self._model, norms = folded(weights.root)
         root = Places(self._model, weights.input_shape).root
-        self._pairs: list[tuple[Place, Place, Array, Array]] = []
+        self._pairs: list[tuple[Place, Place, Array, Array, Array]] = []
         params: dict[str, Array] = {}
         for old, new in zip(weights.root.walk(), root.walk(), strict=True):
             if new.layer in norms:
                 weight = aligned((*old.shape, *new.output_shape), weights.dtype, weights.device)
-                bias = aligned(new.output_shape, weights.dtype, weights.device)
-                self._pairs.append((old, norms[new.layer], weight, bias))
+                bias, zeros = (aligned(new.output_shape, weights.dtype, weights.device) for _ in range(2))
+                self._pairs.append((old, norms[new.layer], weight, bias, zeros))
                 params.update(zip(new.param_names, (weight, bias), strict=True))
             elif new.owner == new.path and new.param_names:
                 params.update(
@@ -74,11 +74,10 @@ class Predictor:
     def refresh(self) -> None:
         """Fold batch norms anew: to be called when the weights have changed."""
         params, averages = self.weights.params, self.weights.averages
-        for linear, norm, weight, bias in self._pairs:
+        for linear, norm, weight, bias, zeros in self._pairs:
             gamma, beta = (params[name] for name in norm.param_names)
             mean, variance = (averages[f"{norm.path}.{name}"] for name in ("mean", "variance"))
             of_linear = [params[name] for name in linear.param_names]
-            zeros = aligned(bias.shape, bias.dtype, self.weights.device)
             shift = (of_linear[1] if len(of_linear) > 1 else zeros).reshape(1, -1)
             eps: float = norm.layer.eps  # type: ignore[attr-defined]
             # The batch norm of the weights' own rows, without what it adds; and of the bias, with it.

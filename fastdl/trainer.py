@@ -567,8 +567,11 @@ class Trainer:
         if self.device == "cuda":
             widest = max(math.prod(place.output_shape) for place in weights.root.walk())
             step = max(1, min(step, PREDICT_NUMBERS // widest))
-        predictor = self._idle.pop() if self._idle else Predictor(weights, step, deterministic=self._deterministic)
-        predictor.refresh()
+        if self._idle:
+            predictor = self._idle.pop()
+            predictor.refresh()
+        else:
+            predictor = Predictor(weights, step, deterministic=self._deterministic)
         out: Array = backend.library_of(x).empty((len(x), *weights.output_shape), weights.dtype)
         for start in range(0, len(x), step):
             if asked():

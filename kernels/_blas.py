@@ -68,7 +68,7 @@ def _call_overload(c, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, pc, ldc):
     return call
 
 
-UNPACKED = ("SkylakeX", "Cooperlake", "SapphireRapids")
+WITHOUT_PACKING = "SkylakeX", "Cooperlake", "SapphireRapids"  # OpenBLAS's kernels that have some for small products
 
 _NO, _YES = np.int8(ord("n")), np.int8(ord("t"))
 
@@ -124,7 +124,7 @@ def _libraries() -> list[Any]:
 def multiplies_unpacked() -> bool:
     """Whether BLAS has kernels for small products that do not copy the factors first: OpenBLAS's for AVX-512."""
     return missing is None and all(
-        b.internal_api == "openblas" and getattr(b, "architecture", None) in UNPACKED for b in _libraries()
+        b.internal_api == "openblas" and getattr(b, "architecture", None) in WITHOUT_PACKING for b in _libraries()
     )
 
 
@@ -200,10 +200,15 @@ class _OneThread:
                 threads = get()
                 put(1)
                 return functools.partial(put, threads)
-            back = [functools.partial(put, get()) for get, put in controls]
-            for _, put in controls:
+            saved = [(put, get()) for get, put in controls]
+            for put, _ in saved:
                 put(1)
-            return lambda: [give() for give in back].clear()
+
+            def give_back() -> None:
+                for put, threads in saved:
+                    put(threads)
+
+            return give_back
 
         return hold
 

@@ -55,7 +55,7 @@ def _own_running() -> int:
 
 def _can_tell() -> bool:
     try:
-        return _running() > 0 and resource is not None
+        return resource is not None and _running() > 0 and _own_running() > 0
     except (OSError, AttributeError, ValueError, IndexError):
         return False
 

@@ -1,6 +1,5 @@
 """The harness checks what it times, and `fastdl bench` runs everything, writes its record and draws it."""
 
-import functools
 import json
 import re
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastdl import backend, cli, ops, recorder
-from fastdl.bench import TINY, Cost, case, compare, harness, pictures, run, shapes, table
+from fastdl.bench import TINY, Cost, compare, harness, pictures, run, shapes, table
 from fastdl.bench.ceilings import Ceilings, Floor, Rate
 from fastdl.bench.peers import PEERS, Peer
 
@@ -106,7 +105,6 @@ def test_users_kernels_are_checked_and_compared():
 
 
 def test_what_bench_readme_shows_runs(root, monkeypatch, capsys):
-    monkeypatch.setattr(shapes, "ceiling", functools.partial(lambda of, device, tiny: of(device, True), shapes.ceiling))
     monkeypatch.setattr(run, "Plan", lambda: TINY)
     (block,) = re.findall(r"```python\n(.*?)```", (root / "bench/README.md").read_text(), re.DOTALL)
     exec(compile(block, "bench/README.md", "exec"), {})
@@ -202,12 +200,6 @@ def test_peers_do_the_same_work(name):
         assert any(name in row.peers for row in measured.rows)
     finally:
         measured.close()
-
-
-def test_a_case_needs_no_peer():
-    out = np.empty(10, np.float32)
-    call = lambda: ops.activation(np.ones(10, np.float32), "relu", out=out)  # noqa: E731
-    assert case.of_ops("relu", "10", Cost(), call).theirs is None
 
 
 def test_what_cannot_be_measured_is_told_and_the_rest_is_kept(monkeypatch, capsys):

@@ -126,8 +126,8 @@ def test_no_room_is_refused():
         fd.Predictor(nn.Weights(MODELS["norm"], (6,)), 0)
 
 
-class Twice(nn.Layer):
-    """By NumPy, past the ops: a constant as far as a recording can see."""
+class Rows(nn.Layer):
+    """The number of rows, by NumPy instead of an op."""
 
     def forward(self, x, frame, train):
         y = frame.rows("y", *x.shape[1:])
@@ -136,7 +136,7 @@ class Twice(nn.Layer):
 
 
 def test_numpy_between_ops_is_refused():
-    predict = fd.Predictor(nn.Weights(nn.Sequential(nn.Linear(3), Twice()), (6,)), 4)
+    predict = fd.Predictor(nn.Weights(nn.Sequential(nn.Linear(3), Rows()), (6,)), 4)
     with pytest.raises(TypeError, match="a recorded step cannot read values"):
         predict(np.ones((4, 6)))
 

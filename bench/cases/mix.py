@@ -35,7 +35,7 @@ def serve_mixture(name, batch):
     """In the child: time blocks of ours and theirs, alone or in turn."""
     from fastdl.bench.cases.step import stepper
 
-    ours = stepper(shapes.Network(shapes.LARGE, batch, batch_norm=True, rate=shapes.RATE))
+    _, ours = stepper(shapes.Network(shapes.LARGE, batch, batch_norm=True, rate=shapes.RATE))
     works = {"ours": ours, "theirs": others_work(name)}
 
     def handle(request):
@@ -65,8 +65,10 @@ def cases(shape, to):
 
         return Variant(block, lambda: None)
 
-    pairs = itertools.permutations(("ours", "theirs"))
     titles = {"ours": "train step", "theirs": f"{shape.other}'s work"}
-    for (timed, between), close in zip(pairs, (lambda: None, child.close), strict=True):
-        variants = {"alone": variant(timed, ""), "mixed": variant(timed, between)}
-        yield Case(titles[timed], shape, variants, side_by_side=True, close=close)
+    try:
+        for timed, between in itertools.permutations(titles):
+            variants = {"alone": variant(timed, ""), "mixed": variant(timed, between)}
+            yield Case(titles[timed], shape, variants, side_by_side=True)
+    finally:
+        child.close()

@@ -7,7 +7,7 @@ import numpy as np
 import fastdl as fd
 from fastdl import backend
 from fastdl.bench import Cost, checked, inputs
-from fastdl.bench.case import Case
+from fastdl.bench.case import Case, device_of
 
 
 def cost(shape):
@@ -19,7 +19,7 @@ def cost(shape):
 
 def cases(shape, to):
     """By a compiled model."""
-    device = "cuda" if backend.on_cuda(to(np.zeros(1))) else "cpu"
+    device = device_of(to)
     model = inputs.model(shape)
     predict = fd.Predictor(fd.nn.Weights(model, shape.widths[:1], seed=0, device=device), shape.batch)
     x = to(inputs.training(shape)[0][: shape.batch])

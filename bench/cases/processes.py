@@ -11,7 +11,7 @@ def serve_steps(batch):
     """In the child: make so many steps when asked."""
     from fastdl.bench.cases.step import stepper
 
-    step = stepper(shapes.Network(shapes.LARGE, batch, batch_norm=True, rate=shapes.RATE))
+    _, step = stepper(shapes.Network(shapes.LARGE, batch, batch_norm=True, rate=shapes.RATE))
     step()
 
     def handle(request):
@@ -42,9 +42,9 @@ def cases(shape, to):
 
         return Variant(block, lambda: [child.ask(steps=2) for child in children])
 
-    def close():
+    variants = {"one by one": variant([[child] for child in children]), "at once": variant([children])}
+    try:
+        yield Case("training", shape, variants, side_by_side=True)
+    finally:
         for child in children:
             child.close()
-
-    variants = {"one by one": variant([[child] for child in children]), "at once": variant([children])}
-    yield Case("training", shape, variants, side_by_side=True, close=close)

@@ -1,15 +1,13 @@
 """How long a process takes to its first step: with kernels to compile, and from the cache."""
 
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
-import fastdl
 from fastdl.bench import Variant
 from fastdl.bench.case import Case
+from fastdl.bench.child import environment
 
 FIRST_STEP = """
 import numpy as np
@@ -23,30 +21,29 @@ step(np.random.default_rng(0).standard_normal(({batch}, 784), np.float32), np.ar
 """
 
 
+IMPORTS = "import numpy, numba, scipy.linalg.blas"
+
+
+def seconds(code, folder):
+    """That a process takes with kernels in this folder."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], env=environment(FASTDL_CACHE_DIR=folder), check=True)
+    return time.perf_counter() - began
+
+
 def cases(shape, to):
     """Cold, from the cache, and Python with its imports alone."""
-    root = str(Path(fastdl.__file__).parents[1])
-    full = tempfile.TemporaryDirectory()
-
-    first = FIRST_STEP.format(batch=shape.batch)
-
-    def first_step(folder, code=first):
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "PYTHONPATH": path, "FASTDL_CACHE_DIR": folder}
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-        return time.perf_counter() - began
+    code = FIRST_STEP.format(batch=shape.batch)
 
     def cold(warm, repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            return [first_step(folder)]
+        with tempfile.TemporaryDirectory() as empty:
+            return [seconds(code, empty)]
 
-    def cached(warm, repeats):
-        return [first_step(full.name)]
+    with tempfile.TemporaryDirectory() as full:
+        seconds(code, full)
 
-    def imports(warm, repeats):
-        return [first_step(full.name, "import numpy, numba, scipy.linalg.blas")]
+        def kept(code):
+            return lambda warm, repeats: [seconds(code, full)]
 
-    blocks = {"cold": cold, "cached": cached, "imports alone": imports}
-    variants = {name: Variant(block, lambda: first_step(full.name)) for name, block in blocks.items()}
-    yield Case("first step", shape, variants, close=full.cleanup)
+        blocks = {"cold": cold, "cached": kept(code), "imports alone": kept(IMPORTS)}
+        yield Case("first step", shape, {name: Variant(block, lambda: None) for name, block in blocks.items()})

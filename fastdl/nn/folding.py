@@ -65,7 +65,7 @@ def _in_turn(places: tuple[Place, ...], norms: Norms) -> Iterator[Layer]:
             yield place.layer
             continue
         linear = place.layer
-        new = Linear(linear.outputs, bias=linear.bias or norm is not None, activation=activation, start=linear.start)
+        new = Linear(linear.outputs, bias=linear.bias or norm is not None, activation=activation)
         if norm is not None:
             norms[new] = norm
         yield new

@@ -1,10 +1,13 @@
 """A training halves its threads where others want the cores, and takes them back when they are free."""
 
+import threading
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("numba", exc_type=ImportError)
 
-from fastdl.kernels._share import CROWDED, LOOK, Share
+from fastdl.kernels._share import CROWDED, LOOK, Share, _own_running
 
 
 class Machine:
@@ -88,3 +91,15 @@ def test_threads_are_as_before_after_a_step(monkeypatch):
     with taking:
         assert numba.get_num_threads() == 1
     assert numba.get_num_threads() == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="there is no /proc")
+def test_threads_that_sleep_do_not_count():
+    done = threading.Event()
+    sleeping = [threading.Thread(target=done.wait) for _ in range(20)]
+    for thread in sleeping:
+        thread.start()
+    try:
+        assert 1 <= _own_running() < 20
+    finally:
+        done.set()
