@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -244,6 +244,14 @@ def describe(device: str = "cpu") -> str:
     blas = "blocked loops" if _of_kernels("_blas").missing else "scipy's BLAS"
     several = "s" * (threads.count > 1)
     return f"cpu, Numba {version} on {threads.count} thread{several} ({threads.layer}), products by {blas}"
+
+
+def compile_together(calls: Iterable[tuple[Any, tuple[Any, ...]]]) -> None:
+    """Compile those of these calls' Numba kernels that never were, by several processes at once."""
+    if active() == "numba":
+        together = _of_kernels("_together")
+        for _ in together.compile_together(together.jobs_of(calls)):
+            pass
 
 
 def must_compile() -> bool:

@@ -19,6 +19,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +185,7 @@ def _warmup(options: argparse.Namespace) -> None:
 
     began = time.perf_counter()
     try:
-        count = warmup.warm_up(tuple(options.ops), lambda calls: tqdm(calls, unit="op", disable=None, leave=False))
+        count = warmup.warm_up(tuple(options.ops), partial(tqdm, unit="kernel", disable=None, leave=False))
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error).removeprefix("warmup: ")) from error
     _say(f"{count} kernels are compiled, each serial and parallel, in {time.perf_counter() - began:.0f} s")

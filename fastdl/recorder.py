@@ -31,18 +31,27 @@ class Tape:
         self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
 
     def add(self, entry: Entry) -> None:
-        """Note a call, with the compiled code for exactly these arguments where there is one."""
-        resolve = getattr(entry.kernel, "resolve", None)
+        """Note a call."""
         self.entries.append(entry)
-        self._calls.append((resolve(entry.args) if resolve else entry.kernel, entry.args))
+
+    def resolve(self) -> None:
+        """Find the compiled code for exactly these arguments, where there is some; compile what is missing."""
+        backend.compile_together((entry.kernel, entry.args) for entry in self.entries)
+        for entry in self.entries[len(self._calls) :]:
+            resolve = getattr(entry.kernel, "resolve", None)
+            self._calls.append((resolve(entry.args) if resolve else entry.kernel, entry.args))
 
     def replay(self) -> None:
         """Make all calls again, on the same arrays."""
+        if not self._calls:
+            self.resolve()
         for kernel, args in self._calls:
             kernel(*args)
 
     def replay_watched(self, watch: Callable[[int, Entry], None]) -> None:
         """The same, with `watch(position, entry)` after every call: for a NaN watch or a profiler."""
+        if not self._calls:
+            self.resolve()
         for position, (entry, (kernel, args)) in enumerate(zip(self.entries, self._calls, strict=True)):
             kernel(*args)
             watch(position, entry)

@@ -341,6 +341,8 @@ class TrainStep:
                 before = self._state(workspace)
                 try:
                     with backend.deterministic() if self._deterministic else contextlib.nullcontext():
+                        if self._record and on_cpu:
+                            self._compile(workspace, n, first, last, bound)
                         self._body(workspace, n, first, last, bound)
                         if self._record and not devices.read(workspace.control.status)[0]:
                             self._tapes[key] = self._recorded(workspace, n, first, last, bound, before)
@@ -462,6 +464,12 @@ class TrainStep:
         for frame in (workspace.frame, workspace.loss, workspace.input, workspace.update):
             frame.poison()
         _fill_with_nan(workspace.shared.batch)
+
+    def _compile(self, workspace: Workspace, n: int, first: bool, last: bool, bound: bool) -> None:
+        """Compile together what the step's first run would compile one by one."""
+        with record() as tape:
+            self._body(workspace, n, first, last, bound)
+        tape.resolve()
 
     def _recorded(
         self, workspace: Workspace, n: int, first: bool, last: bool, bound: bool, before: list[Array]

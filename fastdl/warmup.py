@@ -60,20 +60,20 @@ def calls(dtype: Any) -> Iterator[tuple[str, Call]]:
     yield "updates", partial(ops.adam_update, p, one, m, v)
 
 
-def warm_up(names: tuple[str, ...] = (), progress: Callable[[list[Any]], Any] = list) -> int:
+def warm_up(names: tuple[str, ...] = (), progress: Callable[..., Any] = lambda jobs, total: jobs) -> int:
     """Compile every kernel of these ops, or of all, serial and parallel, for float32 and float64.
 
     Parameters
     ----------
     names : tuple of str
         Folders of kernels/.
-    progress : function of a list
-        What the calls are taken through, tqdm say.
+    progress : function of an iterator and of how many it gives
+        What the compilations are taken through, tqdm say.
 
     Returns
     -------
     int
-        How many kernels were compiled, or loaded where they had been before.
+        How many kernels were compiled, or had been before.
 
     Raises
     ------
@@ -84,18 +84,18 @@ def warm_up(names: tuple[str, ...] = (), progress: Callable[[list[Any]], Any] = 
     """
     if reason := backend.numba_missing():
         raise RuntimeError(f"warmup: there is nothing to compile, since Numba cannot be imported ({reason})")
+    from .kernels._together import compile_together, jobs_of
+
     all_calls = [(name, call) for dtype in checks.FLOATS for name, call in calls(dtype)]
     known = {name for name, _ in all_calls}
     if unknown := set(names) - known:
         raise ValueError(f"warmup: no op is named {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
-    chosen = [call for name, call in all_calls if not names or name in names]
-    compiled: set[tuple[int, tuple[Any, ...]]] = set()
-
-    def compile_both(kernel: Any, args: tuple[Any, ...]) -> None:
-        kernel.compile(args)
-        compiled.add((id(kernel), tuple(getattr(a, "dtype", None) for a in args)))
-
-    for call in progress(chosen):
-        with recorder.divert(compile_both):
-            call()
-    return len(compiled)
+    noted: list[tuple[Any, tuple[Any, ...]]] = []
+    with recorder.divert(lambda kernel, args: noted.append((kernel, args))):
+        for name, call in all_calls:
+            if not names or name in names:
+                call()
+    jobs = jobs_of(noted, both=True)
+    for _ in progress(compile_together(jobs), total=len(jobs)):
+        pass
+    return len(jobs)

@@ -108,6 +108,11 @@ class KernelCache(_Cache):
         what = repr((signature, codegen.magic_tuple()))  # the magic names the CPU and its features
         return where / f"{self.name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.kernel"
 
+    def holds(self, signature: Any, dispatcher: Any) -> bool:
+        """Whether there is a file for it."""
+        path = self._path(signature, dispatcher.targetctx.codegen())
+        return path is not None and path.exists()
+
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         target_context.refresh()
         path = self._path(signature, target_context.codegen())

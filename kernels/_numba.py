@@ -166,25 +166,15 @@ class Kernel:
         with self.within or _NOTHING, locked or _NOTHING:
             twin(*args)
 
-    def compile(self, args: tuple[Any, ...]) -> None:
-        """Compile both twins for arguments of these types, or load them."""
-        for twin in (self.serial, self.parallel):
-            _compiled(twin, args)
-
     def resolve(self, args: tuple[Any, ...]) -> Callable[..., None]:
         """The compiled entry point for these arguments, past Numba's dispatcher."""
         twin = self.twin(args)
         if twin is self.parallel and threads.lock:
             return self
-        return _compiled(twin, args).entry_point  # type: ignore[no-any-return]
-
-
-def _compiled(twin: Any, args: tuple[Any, ...]) -> Any:
-    """What a twin was compiled to for arguments of exactly these types; compiled now if it was not yet."""
-    signature = tuple(map(numba.typeof, args))
-    if signature not in twin.overloads:
-        twin.compile(signature)
-    return twin.overloads[signature]
+        signature = tuple(map(numba.typeof, args))
+        if signature not in twin.overloads:
+            twin.compile(signature)
+        return twin.overloads[signature].entry_point  # type: ignore[no-any-return]
 
 
 def last_size(*args: Any) -> int:
