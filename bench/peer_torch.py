@@ -110,6 +110,19 @@ def softmax(compiled: Compile, part: str) -> Setup:
     return setup
 
 
+def clip(compiled: Compile) -> Setup:
+    """Between -1 and 1."""
+
+    def setup(s: shapes.Elements, device: str) -> Call:
+        x = tensors(inputs.activation(s), device)[0]
+        out, forward = torch.empty_like(x), compiled(torch.clamp)
+        if compiled is eager:
+            return lambda: (torch.clamp(x, -1.0, 1.0, out=out),)
+        return lambda: (forward(x, -1.0, 1.0),)
+
+    return setup
+
+
 def add(compiled: Compile) -> Setup:
     """Of two arrays."""
 
@@ -294,6 +307,7 @@ def work(compiled: Compile) -> dict[tuple[type, str], Setup]:
             for name, f in ACTIVATIONS.items()
         },
         (shapes.Elements, "add"): add(compiled),
+        (shapes.Elements, "clip"): clip(compiled),
         **{(shapes.Dropout, part): dropout(compiled, part) for part in ("forward", "backward")},
         (shapes.Softmax, "softmax"): softmax(compiled, "forward"),
         (shapes.Softmax, "softmax backward"): softmax(compiled, "backward"),
@@ -309,7 +323,8 @@ def work(compiled: Compile) -> dict[tuple[type, str], Setup]:
 EAGER = work(eager) | {(shapes.Update, "adam"): adam(1), (shapes.Update, "adam 50 tensors"): adam(50)}
 
 # Left out where a compiler has nothing to fuse, and of gradients alone, which it makes together with their forward.
-_ALONE = {(shapes.Matmul, "input"), (shapes.Matmul, "weights"), (shapes.Elements, "add"), (shapes.Gather, "")}
+_ALONE = {(shapes.Matmul, part) for part in ("input", "weights")} | {(shapes.Gather, "")}
+_ALONE |= {(shapes.Elements, name) for name in ("add", "clip")}
 COMPILED = {
     key: setup for key, setup in work(compiled_anew).items() if key not in _ALONE and not key[1].endswith("backward")
 }

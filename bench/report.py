@@ -121,6 +121,7 @@ def beyond_the_caches() -> str:
         "activation",
         "add",
         "batch_norm",
+        "clip",
         "dropout",
         "losses",
         "norm",

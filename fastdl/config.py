@@ -21,6 +21,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("constant", "step", "cosine"),
     "device": ("auto", "cpu", "cuda"),
 }
+CLIPS = "clip_norm", "clip_norm_each", "clip_value"
 TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -65,6 +66,10 @@ class Config:
     weight_decay: float = _told(0.0, "L2 on weights; under adamw decoupled")
     l1: float = _told(0.0, "L1 on weights")
     clip_norm: float | None = _told(None, "the largest norm of all gradients together")
+    clip_norm_each: float | None = _told(None, "instead, the largest norm of each parameter's gradient")
+    clip_value: float | None = _told(None, "instead, the largest element of the gradients")
+    rates: tuple[str, ...] = _told((), "factors of the learning rate, by parameters' names: 0.*=0.1")
+    freeze: tuple[str, ...] = _told((), "parameters that are not trained, by their names: 0.*")
     patience: int = _told(0, "stop after so many epochs without a lower dev loss; 0 never")
     device: str = _told("auto", "where to train")
     deterministic: bool = _told(False, "the same bits for any number of threads, a few per cent slower")
@@ -96,8 +101,13 @@ class Config:
         for name in ("learning_rate", "weight_decay", "l1"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 0 or more")
-        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
-            raise ValueError(f"clip_norm is {self.clip_norm}, wanted a number above 0")
+        clips = {name: getattr(self, name) for name in CLIPS if getattr(self, name) is not None}
+        for name, limit in clips.items():
+            if not 0 < limit < float("inf"):
+                raise ValueError(f"{name} is {limit}, wanted a number above 0")
+        if len(clips) > 1:
+            raise ValueError(f"got {' and '.join(clips)}, wanted one way of clipping")
+        self.factors()
         for name, value in asdict(self).items():
             for text in value if isinstance(value, (tuple, list)) else (value,):
                 if isinstance(text, str) and not _writable(text):
@@ -110,6 +120,19 @@ class Config:
                     f"{name} is {getattr(self, name)!r}, wanted {_nearest(getattr(self, name), choices)}"
                     f"one of {', '.join(choices)}"
                 )
+
+    def factors(self) -> dict[str, float]:
+        """Factors of the learning rate, by patterns of parameters' names."""
+        found = {}
+        for text in self.rates:
+            pattern, equals, factor = text.rpartition("=")
+            try:
+                found[pattern] = float(factor)
+            except ValueError:
+                equals = ""
+            if not (equals and pattern and 0 <= found[pattern] < float("inf")):
+                raise ValueError(f"rates hold {text!r}, wanted a name, or pattern of names, and a factor: 0.*=0.1")
+        return found
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str, base: Config | None = None) -> Config:

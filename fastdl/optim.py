@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -34,6 +35,12 @@ class Optimizer:
         Let weight decay shrink the weights by themselves, p -= lr weight_decay p, as AdamW does.
     clip_norm : float, optional
         All gradients together are scaled down to this norm where theirs is larger.
+    clip_norm_each : float, optional
+        Instead, the gradient of each parameter by itself is: dW clip / |dW| where |dW| is larger.
+    clip_value : float, optional
+        Instead, every element of the gradients is brought between -clip_value and clip_value.
+    rates : mapping of str to float
+        Factors of `lr`, by patterns of parameters' names: {"0.*": 0.1}. The first that matches counts.
 
     Attributes
     ----------
@@ -47,17 +54,28 @@ class Optimizer:
     l1: float = 0.0
     decoupled: bool = False
     clip_norm: float | None = None
+    clip_norm_each: float | None = None
+    clip_value: float | None = None
+    rates: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     moments: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        for field in ("lr", "weight_decay", "l1"):
-            value = getattr(self, field)
+        for number in ("lr", "weight_decay", "l1"):
+            value = getattr(self, number)
             if not callable(value) and not (isinstance(value, Real) and 0 <= float(value) < math.inf):
-                raise ValueError(f"{name}: {field} is {value!r}, wanted a number of 0 or more")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(f"{name}: clip_norm is {self.clip_norm!r}, wanted more than 0")
+                raise ValueError(f"{name}: {number} is {value!r}, wanted a number of 0 or more")
+        ways = "clip_norm", "clip_norm_each", "clip_value"
+        clips = {way: getattr(self, way) for way in ways if getattr(self, way) is not None}
+        for clip, limit in clips.items():
+            if not limit > 0:
+                raise ValueError(f"{name}: {clip} is {limit!r}, wanted more than 0")
+        if len(clips) > 1:
+            raise ValueError(f"{name}: got {' and '.join(clips)}, wanted one way of clipping")
+        for pattern, factor in self.rates.items():
+            if not (isinstance(factor, Real) and 0 <= float(factor) < math.inf):
+                raise ValueError(f"{name}: rates[{pattern!r}] is {factor!r}, wanted a number of 0 or more")
 
     def learning_rate(self, step: int) -> float:
         """The rate at this step, counted from 1."""
@@ -69,6 +87,10 @@ class Optimizer:
                 f"{type(self).__name__}: lr is {rate} after {step - 1} steps, wanted a number of 0 or more"
             )
         return rate
+
+    def rate_factor(self, param: str) -> float:
+        """What the learning rate is multiplied by for the parameter of this name."""
+        return next((factor for pattern, factor in self.rates.items() if fnmatchcase(param, pattern)), 1.0)
 
     def penalty(self, weights: Array) -> float:
         """What the penalties add to the loss, for weights (n,); 0 for weight decay that is decoupled."""
@@ -107,7 +129,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, decoupled, clip_norm
+    lr, weight_decay, l1, decoupled, clip_norm, clip_norm_each, clip_value, rates
         As in `Optimizer`.
     momentum : float
         0 <= momentum < 1.
@@ -155,7 +177,7 @@ class AdaGrad(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, decoupled, clip_norm
+    lr, weight_decay, l1, decoupled, clip_norm, clip_norm_each, clip_value, rates
         As in `Optimizer`.
     eps : float
 
@@ -186,7 +208,7 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, decoupled, clip_norm
+    lr, weight_decay, l1, decoupled, clip_norm, clip_norm_each, clip_value, rates
         As in `Optimizer`.
     beta : float
         0 <= beta < 1.
@@ -226,7 +248,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, decoupled, clip_norm
+    lr, weight_decay, l1, decoupled, clip_norm, clip_norm_each, clip_value, rates
         As in `Optimizer`.
     betas : (float, float)
         b1 and b2, at least 0 and below 1.
@@ -266,7 +288,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr, betas, eps, eps_inside, weight_decay, l1, clip_norm
+    lr, betas, eps, eps_inside, weight_decay, l1, clip_norm, clip_norm_each, clip_value, rates
         As in `Adam`.
 
     References

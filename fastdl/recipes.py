@@ -12,7 +12,7 @@ import numpy as np
 
 from . import backend, checkpoint, initializers, losses, metrics, nn, optim, schedules
 from .callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
-from .config import Config
+from .config import CLIPS, Config
 from .feed import steps_of_epoch
 from .files import write_atomic
 from .history import History
@@ -101,7 +101,8 @@ def loss(config: Config, task: str) -> losses.Loss:
 
 def optimizer(config: Config, steps: int) -> optim.Optimizer:
     """How a run's parameters follow from gradients, with so many steps an epoch."""
-    shared: dict[str, Any] = {"weight_decay": config.weight_decay, "l1": config.l1, "clip_norm": config.clip_norm}
+    shared: dict[str, Any] = {"weight_decay": config.weight_decay, "l1": config.l1, "rates": config.factors()}
+    shared |= {clip: getattr(config, clip) for clip in CLIPS}
     lr, warmup, total = config.learning_rate, config.warmup * steps, config.epochs * steps
     rate: schedules.Schedule = schedules.Constant(lr)
     if config.schedule == "step":
@@ -228,6 +229,7 @@ def _untrained(config: Config, how: Preparation, rows: int) -> Run:
         seed=config.seed,
         deterministic=config.deterministic,
     )
+    trainer.freeze(*config.freeze)
     return Run(config, how, trainer)
 
 

@@ -16,10 +16,10 @@ from .data import Rows
 from .kernels.control.cuda import LOSS, STATUS, SUM, WORDS
 from .losses import Loss
 from .nn import Layer, Weights, Workspace
-from .nn.frame import Frame
 from .optim import Optimizer
 from .recorder import Tape, record, seal
 from .typing import Array
+from .update import Stretch, stretches, update
 
 AVERAGES_DECAY = 0.9
 _INTEGERS = struct.Struct("5q")
@@ -153,6 +153,7 @@ class TrainStep:
         self._order: Array | None = None
         self.workspace: Workspace | None = None
         self.moments: list[Array] = []
+        self._stretches: list[Stretch] = []
         if weights is not None:
             if weights.model is not model or weights.dtype != self.dtype or weights.device != self.device:
                 raise ValueError(
@@ -169,6 +170,7 @@ class TrainStep:
         self._target_shape, self._target_dtype = self._loss.target(weights.output_shape)
         self.workspace = Workspace(weights, self.batch_size)
         self.moments = [weights.layout.buffer(self.device) for _ in range(self._optimizer.moments)]
+        self._stretches = stretches(weights, self._optimizer)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -404,19 +406,7 @@ class TrainStep:
                 status=status,
             )
         if last:
-            trained = slice(weights.trained)
-            moments = [seal(moment)[trained] for moment in self.moments]
-            params, grads = seal(weights.flat)[trained], seal(workspace.grads_flat)[trained]
-            shared = {"decayed": weights.decayed, "scalars": seal(control.scalars), "status": status, "clip": None}
-            if self._optimizer.clip_norm is not None:
-                shared["clip"] = self._clip(grads, workspace.update, self._optimizer.clip_norm)
-            self._optimizer.update(params, grads, moments, **shared)
-
-    def _clip(self, grads: Array, frame: Frame, limit: float) -> Array:
-        """The factor that brings the gradients down to a norm."""
-        work = frame.array("work", ops.global_norm_work_size(grads.size), dtype=np.float64)
-        norm, factor = (frame.array(name, 1, dtype=np.float64) for name in ("norm", "factor"))
-        return ops.global_norm(grads, limit=limit, work=work, out=norm, factor=factor)[1]
+            update(self._optimizer, self._stretches, workspace, self.moments, status)
 
     def _raise_bad_label(self, workspace: Workspace, row: int, label: Any = None) -> NoReturn:
         """Raise for a row's label; on a GPU, which may be steps ahead, for a row of one of its batches."""

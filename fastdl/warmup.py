@@ -25,6 +25,7 @@ def calls(dtype: Any) -> Iterator[tuple[str, Call]]:
         yield "matmul", partial(ops.matmul_backward_weights, x, x, kernel=kernel)
     yield "matmul", partial(ops.matmul, np.ones((1, 512), dtype), np.ones((512, 512), dtype))  # of one row
     yield "add", partial(ops.add, x, x)
+    yield "clip", partial(ops.clip, x, 1.0)
     for name in ops.ACTIVATIONS:
         yield "activation", partial(ops.activation, x, name)
         yield "activation", partial(ops.activation_backward, x, name, x=x, y=x)
@@ -58,6 +59,7 @@ def calls(dtype: Any) -> Iterator[tuple[str, Call]]:
     yield "updates", partial(ops.adagrad_update, p, one, m)
     yield "updates", partial(ops.rmsprop_update, p, one, m)
     yield "updates", partial(ops.adam_update, p, one, m, v)
+    yield "updates", partial(ops.scaled_rate, np.ones(4), 0.1)
 
 
 def warm_up(names: tuple[str, ...] = (), progress: Callable[..., Any] = lambda jobs, total: jobs) -> int:

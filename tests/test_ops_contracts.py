@@ -91,6 +91,14 @@ TABLE = {
         ("out",),
         in_place=("a",),
     ),
+    "clip": Op(
+        ops.clip,
+        lambda f, n, k, m: {"x": f(n, k)},
+        lambda f, n, k, m: {"out": f(n, k)},
+        ("out",),
+        {"limit": 0.5},
+        in_place=("x",),
+    ),
     "activation": Op(
         ops.activation,
         lambda f, n, k, m: {"x": f(n, k)},
@@ -317,6 +325,13 @@ TABLE = {
         ("params",),
         {"decayed": 11},
         updates=("params", "m", "v"),
+    ),
+    "scaled_rate": Op(
+        ops.scaled_rate,
+        lambda f, n, k, m: {"scalars": scalars("adam", 3, 0.1, (0.9, 0.99))},
+        lambda f, n, k, m: {"out": np.ones(12)},
+        ("out",),
+        {"factor": 0.5},
     ),
 }
 NOT_ON_ARRAYS = {name for name in vars(ops) if name.endswith(("_scalars", "_work_size"))}
@@ -655,6 +670,8 @@ def test_empty_batch(name, on):
                 call()
         elif name == "global_norm":
             assert [float(a[0]) for a in call().values()] == [0, 1]
+        elif name == "scaled_rate":
+            assert call()["out"].size == 12  # it takes no rows
         elif name == "matmul_backward_weights":
             assert not any(result.any() for result in call().values())  # a sum over no rows
         else:

@@ -161,6 +161,23 @@ def test_twenty_thousand_replayed_steps_keep_and_take_no_memory():
     assert peak - before < 4096  # less than any array of the step
 
 
+@pytest.mark.numba
+def test_a_parameter_takes_16_bytes():
+    """In training with Adam in float32, at few rows; what docs/performance.md tells."""
+    model = nn.Sequential(nn.Linear(1000, activation="relu"), nn.Linear(1000, activation="relu"), nn.Linear(10))
+    x, y = np.ones((4, 1000), np.float32), np.arange(4)
+    tracemalloc.start()
+    try:
+        step = TrainStep(model, losses.SoftmaxCrossEntropy(), optim.Adam(), batch_size=4, device="cpu")
+        before, _ = tracemalloc.get_traced_memory()
+        step(x, y)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / step.weights.flat.size == pytest.approx(16, rel=0.02)
+    assert (peak - before) / step.weights.flat.size == pytest.approx(56, rel=0.02)
+
+
 @pytest.mark.parametrize("made_before", [0, 1, 2], ids=["first", "recorded", "replayed"])
 @pytest.mark.parametrize("label", [-1, 3, 2**40])
 def test_a_bad_label_is_named_and_changes_nothing(label, made_before):

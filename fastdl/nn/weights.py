@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import fnmatch
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class Weights:
         self.model = model
         self.input_shape = tuple(input_shape)
         params = Places(model, self.input_shape).params
-        self.frozen = _matching(frozen, list(params))
+        self.frozen = matching(frozen, list(params), "frozen")
         places = Places(model, self.input_shape, self.frozen)
         self.root, averages = places.root, places.averages
         self.output_shape = self.root.output_shape
@@ -120,16 +120,16 @@ class Weights:
             devices.write(array, arrays[name])
 
 
-def _matching(patterns: Sequence[str], names: Sequence[str]) -> frozenset[str]:
-    """The names that match any of the patterns, each of which must match one."""
+def matching(patterns: Sequence[str], names: Sequence[str], where: str) -> frozenset[str]:
+    """The names that match any of the patterns, each of which must match one; errors name `where`."""
     if isinstance(patterns, str):
-        raise TypeError(f"frozen: got the text {patterns!r}, wanted a sequence of patterns, [{patterns!r}]")
+        raise TypeError(f"{where}: got the text {patterns!r}, wanted a sequence of patterns, [{patterns!r}]")
     found: set[str] = set()
     for pattern in patterns:
-        matching = fnmatch.filter(names, pattern)
-        if not matching:
-            raise ValueError(f"frozen: no parameter is called {pattern!r}; there are {', '.join(names)}")
-        found.update(matching)
+        called = [name for name in names if fnmatchcase(name, pattern)]
+        if not called:
+            raise ValueError(f"{where}: no parameter is called {pattern!r}; there are {', '.join(names)}")
+        found.update(called)
     return frozenset(found)
 
 

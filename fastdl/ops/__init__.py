@@ -15,6 +15,7 @@ from .batch_norm import (
     batch_norm_predict,
     update_averages,
 )
+from .clip import clip
 from .dropout import dropout, dropout_backward, dropout_mask, dropout_predict
 from .gather import gather
 from .losses import LOSSES, loss, loss_work_size
@@ -38,6 +39,7 @@ from .updates import (
     momentum_update,
     rmsprop_scalars,
     rmsprop_update,
+    scaled_rate,
     sgd_scalars,
     sgd_update,
 )
@@ -59,6 +61,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_predict",
+    "clip",
     "dropout",
     "dropout_backward",
     "dropout_mask",
@@ -77,6 +80,7 @@ __all__ = [
     "momentum_update",
     "rmsprop_scalars",
     "rmsprop_update",
+    "scaled_rate",
     "sgd_scalars",
     "sgd_update",
     "softmax",

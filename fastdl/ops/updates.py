@@ -354,6 +354,43 @@ def adam_update(
     return _update("adam_update", "adam", params, grads, {"m": m, "v": v}, decayed, clip, scalars, numbers, status)
 
 
+def scaled_rate(scalars: Array, factor: float, *, out: Array | None = None) -> Array:
+    """What an update reads, with `factor` times the learning rate: for parameters with a rate of their own.
+
+    Weight decay that is decoupled goes with the rate, as it does in the update: 1 - factor lr weight_decay
+    of a weight is kept.
+
+    Parameters
+    ----------
+    scalars : (n,) float64
+        What an update's `scalars` function returns, so that n is at least 4.
+    factor : float
+        0 or more.
+    out : (n,) float64, optional
+
+    Returns
+    -------
+    (n,) float64 array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import ops
+    >>> ops.scaled_rate(np.array(ops.sgd_scalars(0.1, weight_decay=0.5, decoupled=True)), 2.0)
+    array([0.2, 0. , 0. , 0.9])
+    """
+    op = "scaled_rate"
+    scalars = checks.array(op, "scalars", scalars, "n", np.float64)
+    if scalars.size < 4:
+        raise ValueError(f"{op}: scalars hold {scalars.size} numbers, wanted at least 4, as sgd_scalars gives them")
+    if not 0 <= factor < np.inf:
+        raise ValueError(f"{op}: factor is {factor}, wanted a number of 0 or more")
+    made = checks.output(op, "out", out, scalars.shape, scalars)
+    checks.apart(op, {"out": out}, {"scalars": scalars})
+    launch(op, backend.kernel("updates", op, scalars), scalars, float(factor), made, outputs=(made,))
+    return made
+
+
 def _share(op: str, name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise ValueError(f"{op}: {name} is {value}, wanted at least 0 and below 1")

@@ -147,3 +147,11 @@ def adam(p, g, m, v, decayed, scalars, clip, status):
             lo, mid, hi = _bounds(p.size, decayed, c)
             _adam(p[lo:mid], g[lo:mid], m[lo:mid], v[lo:mid], scalars, clip, True)
             _adam(p[mid:hi], g[mid:hi], m[mid:hi], v[mid:hi], scalars, clip, False)
+
+
+@kernel(threshold=float("inf"))
+def scaled_rate(scalars, factor, out):
+    for i in range(out.size):
+        out[i] = scalars[i]
+    out[0] = factor * scalars[0]
+    out[3] = 1.0 - factor * (1.0 - scalars[3])

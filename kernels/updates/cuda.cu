@@ -106,3 +106,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK) adam(real* p, const real* g,
         p -= c.lr * m / (sqrt(c2 * v + inside) + eps);
     });
 }
+
+extern "C" __global__ void __launch_bounds__(WARP) scaled_rate(const double* scalars, double factor, double* out, i64 n) {
+    // Rounded twice, as the host does.
+    for (i64 i = threadIdx.x; i < n; i += WARP)
+        out[i] = i == 0 ? factor * scalars[0] : (i == 3 ? 1 - __dmul_rn(factor, 1 - scalars[3]) : scalars[i]);
+}

@@ -1,12 +1,13 @@
 """Updates on CUDA: one launch for the whole span, a pack of 16 bytes a thread and array."""
 
-from .._cuda import Kernel, Launch, Source, blocks, tile
+from .._cuda import WARP, Kernel, Launch, Source, blocks, tile
 
 REST = "i64 n, i64 decayed, const double* scalars, const double* clip, const i64* status"
 
 source = Source(
     "updates",
     {
+        "scaled_rate": Kernel("const double* scalars, double factor, double* out, i64 n", 24, block=WARP),
         "sgd": Kernel(f"real* p, const real* g, {REST}", 32),
         "adam": Kernel(f"real* p, const real* g, real* m, real* v, {REST}", 72),
     }
@@ -50,3 +51,8 @@ def rmsprop(p, g, m, decayed, scalars, clip, status):
 @source.launches
 def adam(p, g, m, v, decayed, scalars, clip, status):
     yield _launch("adam", p, g, (m, v), decayed, scalars, clip, status)
+
+
+@source.launches
+def scaled_rate(scalars, factor, out):
+    yield Launch("scaled_rate", 1, (scalars, factor, out, out.size))

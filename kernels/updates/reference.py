@@ -80,3 +80,10 @@ def adam(p, g, m, v, decayed, scalars, clip, status):
     m[...] = b1 * m + rest1 * g
     v[...] = b2 * v + rest2 * (g * g)
     p -= lr * m / (np.sqrt(c2 * v + inside) + eps)
+
+
+def scaled_rate(scalars, factor, out):
+    """The numbers of an update with `factor` times the learning rate, and what a decoupled decay then keeps."""
+    out[...] = scalars
+    out[0] *= factor
+    out[3] = 1 - factor * (1 - scalars[3])

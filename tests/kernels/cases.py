@@ -76,6 +76,17 @@ def add(draw, dtype, large):
     )
 
 
+# ---------------------------------------------------------------- clip
+
+
+def clip(draw, dtype, large):
+    x = draw(floats(flat(draw, large), dtype))
+    return Case(
+        {"x": x, "limit": scalar(draw, 2.0**-10, 1.0, np.inf), "y": empty(*x.shape, dtype=dtype)},
+        {"y": {"kind": "exact"}},
+    )
+
+
 # ---------------------------------------------------------------- softmax
 
 
@@ -520,6 +531,12 @@ def rmsprop_own(draw):
     return ops.rmsprop_scalars(0.1, eps_inside=draw(st.booleans()))[4:]
 
 
+def scaled_rate(draw, dtype, large):
+    scalars = np.array(ops.adam_scalars(3, 0.1, weight_decay=0.5, decoupled=draw(st.booleans())))
+    args = {"scalars": scalars, "factor": scalar(draw, 0.0, 0.1, 3.0), "out": empty(*scalars.shape, dtype=np.float64)}
+    return Case(args, {"out": {}})
+
+
 def adam_own(draw):
     return ops.adam_scalars(scalar(draw, 1, 1000), 0.1, eps_inside=draw(st.booleans()))[4:]
 
@@ -549,6 +566,7 @@ CASES = {
         },
         "running": running,
     },
+    "clip": {"forward": clip},
     "dropout": {
         "mask": dropout_mask,
         "forward": dropout_forward,
@@ -573,6 +591,7 @@ CASES = {
         "adagrad": update("m", own=adagrad_own, step=sum_of_squares),
         "rmsprop": update("m", own=rmsprop_own, step=mean_of_squares),
         "adam": update("m", "v", own=adam_own, step=both),
+        "scaled_rate": scaled_rate,
     },
 }
 
