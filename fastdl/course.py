@@ -2,7 +2,7 @@
 
 Parameters are W1 (n_1, n_0), b1 (n_1, 1), W2, ...; gradients and moments are dW1, db1, .... X is (n_0, m), a
 sample a column, and Y (1, m) of 0 and 1, or one-hot, (classes, m). Hidden layers are ReLU; the last one is a
-sigmoid if it has one unit, else a softmax. Everything is float64, or float32 if X and the parameters are.
+sigmoid if it has one unit, else a softmax. Arrays are NumPy's, of float64, or float32 if X and the parameters are.
 
 No function changes what it is given: updates return new dictionaries, whose arrays are views of one vector.
 Kernels take a sample a row, so arrays go to them transposed. `keep_prob` is 1 - rate, the share that dropout

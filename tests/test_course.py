@@ -680,6 +680,7 @@ def test_what_cannot_be_is_refused(case):
         call()
 
 
+@pytest.mark.slow
 def test_the_example_gets_the_layer_apis_accuracy_and_draws(root, tmp_path, monkeypatch, capsys):
     picture = tmp_path / "course.png"
     monkeypatch.setattr("sys.argv", ["course.py", "--plot", str(picture)])

@@ -123,6 +123,7 @@ def test_adagrads_effective_rate_only_falls(scale, seed):
     points = walk(optim.AdaGrad(0.3), lambda p: next(own), np.zeros(4), 100)
     rates = -np.diff(points, axis=0) / gradients
     assert (np.diff(rates, axis=0) < 1e-9 * rates[:-1]).all()
+    assert (rates[-1] < 0.9 * rates[0]).all()
     own = iter(gradients)
     of_rmsprop = -np.diff(walk(optim.RMSProp(0.3, beta=0.9), lambda p: next(own), np.zeros(4), 100), axis=0) / gradients
     assert (np.diff(of_rmsprop, axis=0) > 0).any()
