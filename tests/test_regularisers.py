@@ -205,7 +205,7 @@ def test_both_forms_train(inverted):
 
 def dropping():
     model = nn.Sequential(nn.Linear(32, activation="relu"), nn.Dropout(0.5), nn.Linear(10))
-    return fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), optim.Adam(3e-3))
+    return fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), optim.Adam(0.01))
 
 
 def test_the_training_set_is_measured_with_dropout_off():
