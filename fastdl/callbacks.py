@@ -66,7 +66,7 @@ def _sign(name: str, monitor: str, mode: str) -> float:
     if mode not in ("auto", "min", "max"):
         raise ValueError(f"{name}: mode is {mode!r}, wanted 'auto', 'min' or 'max'")
     if mode == "auto":
-        figure = monitor.removeprefix("val_")
+        figure = monitor.removeprefix("val_").removeprefix("train_")
         if figure not in LOWER + HIGHER:
             raise ValueError(f"{name}: whether more {monitor!r} is better is not known; pass mode='min' or mode='max'")
         return -1.0 if figure in LOWER else 1.0
@@ -77,6 +77,8 @@ def _check_monitor(name: str, monitor: str, trainer: Trainer) -> None:
     """Raise now for what would only be found out after the first epoch."""
     if monitor.startswith("val_") and not trainer.validates:
         raise ValueError(f"{name}: there is no {monitor!r} without a validation set; pass validation=(x, y) to fit")
+    if monitor.startswith("train_") and not trainer.measures_training:
+        raise ValueError(f"{name}: there is no {monitor!r} unless it is measured; pass measure_training=True to fit")
 
 
 def _check_folder(name: str, path: Path) -> None:

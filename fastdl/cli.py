@@ -280,6 +280,7 @@ def _train(options: argparse.Namespace) -> int:
     out = options.resume or _folder(options.out)
 
     from . import recipes
+    from .ensemble import Bagging
     from .files import write_atomic
 
     if options.resume and not os.access(out, os.W_OK):
@@ -301,7 +302,7 @@ def _train(options: argparse.Namespace) -> int:
                 if not found:
                     out.rmdir()  # it is empty
         raise
-    made = run.trainer.epochs
+    made = config.epochs if isinstance(run.trainer, Bagging) else run.trainer.epochs
     if run.diverged:
         raise UsageError(
             f"the training diverged in epoch {made + 1}, so its weights are not saved; a lower "

@@ -54,7 +54,11 @@ class Config:
     layers: tuple[int, ...] = _told((128,), "widths of the hidden layers")
     activation: str = _told("relu", "of the hidden layers")
     batch_norm: bool = _told(True, "batch norm in every hidden layer")
-    dropout: float | None = _told(None, "share of units dropped: 0.5 for classes, 0 for numbers")
+    dropout: float | tuple[float, ...] | None = _told(
+        None, "share of units dropped, of all hidden layers or of each: 0.5 for classes, 0 for numbers"
+    )
+    input_dropout: float = _told(0.0, "share of inputs dropped")
+    inverted_dropout: bool = _told(True, "scale what dropout leaves in training, not, as the older form, in prediction")
     start: str = _told("he_normal", "weights at the start")
     loss: str = _told("auto", "auto is cross-entropy for classes, the squared error for numbers")
     smoothing: float = _told(0.0, "label smoothing")
@@ -65,17 +69,24 @@ class Config:
     warmup: int = _told(0, "epochs over which the rate rises")
     weight_decay: float = _told(0.0, "L2 on weights; under adamw decoupled")
     l1: float = _told(0.0, "L1 on weights")
+    penalty_over_rows: bool = _told(False, "divide weight_decay and l1 by the rows of a batch, as course notes do")
     clip_norm: float | None = _told(None, "the largest norm of all gradients together")
     clip_norm_each: float | None = _told(None, "instead, the largest norm of each parameter's gradient")
     clip_value: float | None = _told(None, "instead, the largest element of the gradients")
     rates: tuple[str, ...] = _told((), "factors of the learning rate, by parameters' names: 0.*=0.1")
     freeze: tuple[str, ...] = _told((), "parameters that are not trained, by their names: 0.*")
+    measure_training: bool = _told(False, "measure the training part too after every epoch, with dropout off")
     patience: int = _told(0, "stop after so many epochs without a lower dev loss; 0 never")
+    members: int = _told(1, "networks, each trained on a bootstrap sample; they predict by the mean")
+    jobs: int = _told(1, "members trained at a time, each in a process of its own")
     device: str = _told("auto", "where to train")
     deterministic: bool = _told(False, "the same bits for any number of threads, a few per cent slower")
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("warmup", 0), ("patience", 0)):
+        if isinstance(self.dropout, (int, float)):
+            object.__setattr__(self, "dropout", (float(self.dropout),))
+        at_least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "members": 1, "jobs": 1, "warmup": 0, "patience": 0}
+        for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least {least}")
         if self.batch_norm and self.batch_size < 2 * self.accumulate:
@@ -94,10 +105,11 @@ class Config:
             raise ValueError(f"layers are {self.layers}, wanted widths of at least 1")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed is {self.seed}, wanted 0 to 2^64 - 1")
-        for name in ("dropout", "smoothing", "momentum"):
+        for name in ("dropout", "input_dropout", "smoothing", "momentum"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name} is {value}, wanted at least 0 and below 1")
+            for share in value if isinstance(value, tuple) else (value,):
+                if share is not None and not 0 <= share < 1:
+                    raise ValueError(f"{name} is {share}, wanted at least 0 and below 1")
         for name in ("learning_rate", "weight_decay", "l1"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 0 or more")
@@ -206,7 +218,7 @@ def kind_of(name: str) -> tuple[type, bool]:
 
 def _kind(hint: Any) -> tuple[type, bool]:
     if isinstance(hint, types.UnionType):
-        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+        *_, hint = (part for part in typing.get_args(hint) if part is not type(None))  # of one or several, several
     if typing.get_origin(hint) is tuple:
         return typing.get_args(hint)[0], True
     return hint, False

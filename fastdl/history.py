@@ -16,8 +16,9 @@ class History:
     ----------
     rows : list of dict
         Each with `epoch` (from 1), `loss` (the mean over the epoch's batches, dropout on), `penalty`
-        (what L1 and L2 add to it), `val_loss` and the metrics of the validation set, `val_accuracy`
-        say (only if there is one), `learning_rate` and `gradient_norm` (of the last step, before
+        (what L1 and L2 add to it, by the weights as they are then), `train_loss` and the metrics of what
+        was trained on (only with `measure_training`), `val_loss` and those of the validation set,
+        `val_accuracy` say (only if there is one), `learning_rate` and `gradient_norm` (of the last step, before
         clipping), and `rows_per_second` (of training).
     interrupted : bool
         Whether Ctrl-C ended the training.

@@ -12,6 +12,8 @@ from . import backend, devices, ops
 from .nn.frame import Frame
 from .typing import Array, Shape
 
+TINY = np.finfo(np.float64).tiny  # a probability whose logarithm is finite
+
 
 class Loss:
     """Base of all losses. One of one's own overrides `target`, `gradient` and `value`.
@@ -51,6 +53,10 @@ class Loss:
     def probabilities(self, output: Array) -> Array:
         """What outputs say of the classes, as probabilities."""
         raise TypeError(f"predict_proba: outputs under {type(self).__name__} are no probabilities; use predict")
+
+    def average(self, outputs: Sequence[Array]) -> Array:
+        """What several models' outputs say together, as outputs: their mean, or that of their probabilities."""
+        return _mean(outputs).astype(outputs[0].dtype)
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,10 @@ class SoftmaxCrossEntropy(Loss):
 
     def probabilities(self, output: Array) -> Array:
         return ops.softmax(output)
+
+    def average(self, outputs: Sequence[Array]) -> Array:
+        mean = _mean([ops.softmax(output.astype(np.float64)) for output in outputs])
+        return np.log(np.maximum(mean, TINY)).astype(outputs[0].dtype)
 
     def _options(self, output: Array) -> dict[str, Any]:
         """The weights of classes are one array for ever on each device, since a recorded step keeps its address."""
@@ -259,6 +269,18 @@ class BinaryCrossEntropy(ElementLoss):
 
     def probabilities(self, output: Array) -> Array:
         return ops.activation(output, "sigmoid")
+
+    def average(self, outputs: Sequence[Array]) -> Array:
+        yes, no = (
+            _mean([ops.activation(sign * output.astype(np.float64), "sigmoid") for output in outputs])
+            for sign in (1, -1)
+        )
+        return (np.log(np.maximum(yes, TINY)) - np.log(np.maximum(no, TINY))).astype(outputs[0].dtype)
+
+
+def _mean(arrays: Sequence[Array]) -> Array:
+    """The mean of arrays of one shape, in float64."""
+    return sum(array.astype(np.float64) for array in arrays) / len(arrays)  # type: ignore[return-value]
 
 
 def _like(target: Array, output: Array) -> Array:

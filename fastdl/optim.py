@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -33,6 +34,10 @@ class Optimizer:
         Factor of the penalty l1 sum |p|.
     decoupled : bool
         Let weight decay shrink the weights by themselves, p -= lr weight_decay p, as AdamW does.
+    penalty_over_rows : bool
+        Divide weight_decay and l1 by m, the rows of the batch at hand, as course notes do: their
+        lambda / (2 m) sum p^2, with the gradient lambda / m p, is weight_decay=lambda, and their
+        lambda / (2 m) sum |p| is l1=lambda / 2. A smaller last batch is then penalised more.
     clip_norm : float, optional
         All gradients together are scaled down to this norm where theirs is larger.
     clip_norm_each : float, optional
@@ -53,6 +58,7 @@ class Optimizer:
     weight_decay: float = 0.0
     l1: float = 0.0
     decoupled: bool = False
+    penalty_over_rows: bool = False
     clip_norm: float | None = None
     clip_norm_each: float | None = None
     clip_value: float | None = None
@@ -92,8 +98,26 @@ class Optimizer:
         """What the learning rate is multiplied by for the parameter of this name."""
         return next((factor for pattern, factor in self.rates.items() if fnmatchcase(param, pattern)), 1.0)
 
+    def for_rows(self, rows: float) -> Optimizer:
+        """This optimizer, with the penalties that it has for a batch of so many rows.
+
+        Examples
+        --------
+        >>> from fastdl import optim
+        >>> optim.SGD(0.1, weight_decay=0.5, penalty_over_rows=True).for_rows(10).weight_decay
+        0.05
+        """
+        if not self.penalty_over_rows:
+            return self
+        found = copy.copy(self)
+        vars(found).update(weight_decay=self.weight_decay / rows, l1=self.l1 / rows, penalty_over_rows=False)
+        return found
+
     def penalty(self, weights: Array) -> float:
-        """What the penalties add to the loss, for weights (n,); 0 for weight decay that is decoupled."""
+        """What the penalties add to the loss, for weights (n,); 0 for weight decay that is decoupled.
+
+        With `penalty_over_rows` it is that of a batch of one row: for one of m ask `for_rows(m).penalty`.
+        """
         found = 0.0
         if self.weight_decay and not self.decoupled:
             found += self.weight_decay / 2 * float(np.square(weights, dtype=np.float64).sum())
@@ -129,7 +153,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, decoupled, clip_norm, clip_norm_each, clip_value, rates
+    lr, weight_decay, l1, decoupled, penalty_over_rows, clip_norm, clip_norm_each, clip_value, rates
         As in `Optimizer`.
     momentum : float
         0 <= momentum < 1.
@@ -177,7 +201,7 @@ class AdaGrad(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, decoupled, clip_norm, clip_norm_each, clip_value, rates
+    lr, weight_decay, l1, decoupled, penalty_over_rows, clip_norm, clip_norm_each, clip_value, rates
         As in `Optimizer`.
     eps : float
 
@@ -208,7 +232,7 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, decoupled, clip_norm, clip_norm_each, clip_value, rates
+    lr, weight_decay, l1, decoupled, penalty_over_rows, clip_norm, clip_norm_each, clip_value, rates
         As in `Optimizer`.
     beta : float
         0 <= beta < 1.
@@ -248,7 +272,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr, weight_decay, l1, decoupled, clip_norm, clip_norm_each, clip_value, rates
+    lr, weight_decay, l1, decoupled, penalty_over_rows, clip_norm, clip_norm_each, clip_value, rates
         As in `Optimizer`.
     betas : (float, float)
         b1 and b2, at least 0 and below 1.
@@ -288,7 +312,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr, betas, eps, eps_inside, weight_decay, l1, clip_norm, clip_norm_each, clip_value, rates
+    lr, betas, eps, eps_inside, weight_decay, l1, penalty_over_rows, clip_norm, clip_norm_each, clip_value, rates
         As in `Adam`.
 
     References

@@ -8,16 +8,19 @@ from typing import Any
 
 
 class Progress:
-    """How far the training is: a bar on a terminal; elsewhere a line for each tenth, or every 10 s."""
+    """How far a training is: a bar on a terminal; elsewhere a line for each tenth, or every 10 s.
 
-    def __init__(self, made: int, epochs: int) -> None:
-        self.first, self.epochs = made + 1, epochs
+    It is counted in epochs, or in what else `unit` says.
+    """
+
+    def __init__(self, made: int, epochs: int, unit: str = "epoch") -> None:
+        self.first, self.epochs, self.unit = made + 1, epochs, unit
         self.said = time.monotonic()
         self.bar: Any = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=epochs, initial=made, unit="epoch", dynamic_ncols=True)
+            self.bar = tqdm(total=epochs, initial=made, unit=unit, dynamic_ncols=True)
 
     def __call__(self, number: int, row: dict[str, float]) -> None:
         text = f"loss {row['loss']:.4f}"
@@ -34,7 +37,7 @@ class Progress:
             or time.monotonic() - self.said > 10
         ):
             self.said = time.monotonic()
-            sys.stderr.write(f"epoch {number:{len(str(self.epochs))}}/{self.epochs}  {text}\n")
+            sys.stderr.write(f"{self.unit} {number:{len(str(self.epochs))}}/{self.epochs}  {text}\n")
 
     def say(self, line: str) -> None:
         """Write a line, above the bar if there is one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from . import backend, checkpoint, initializers, losses, metrics, nn, optim, schedules
 from .callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
 from .config import CLIPS, Config
+from .ensemble import Bagging
 from .feed import steps_of_epoch
 from .files import write_atomic
 from .history import History
@@ -31,7 +33,7 @@ class Run:
 
     config: Config
     how: Preparation
-    trainer: Trainer
+    trainer: Trainer | Bagging
     history: History = dataclasses.field(default_factory=History)
     dev: dict[str, float] = dataclasses.field(default_factory=dict)
     test: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -66,17 +68,34 @@ def network(config: Config, outputs: int, row: Sequence[int]) -> nn.Sequential:
     """
     start = initializers.by_name(config.start)
     layers: list[nn.Layer] = [nn.Flatten()] if len(row) > 1 else []
+    if config.input_dropout:
+        layers.append(_dropout(config, config.input_dropout))
     fused = config.activation == "relu" if config.batch_norm else config.activation in nn.linear.ACTIVATIONS
-    for width in config.layers:
+    for width, rate in zip(config.layers, _rates(config), strict=True):
         within = config.activation if fused and not config.batch_norm else None
         layers.append(nn.Linear(width, bias=not config.batch_norm, activation=within, start=start))
         if config.batch_norm:
             layers.append(nn.BatchNorm(activation="relu" if fused else None))
         if not fused:
             layers.append(ACTIVATIONS[config.activation]())
-        if config.dropout:
-            layers.append(nn.Dropout(config.dropout))
+        if rate:
+            layers.append(_dropout(config, rate))
     return nn.Sequential(*layers, nn.Linear(outputs, start=start))
+
+
+def _rates(config: Config) -> tuple[float, ...]:
+    """The share that each hidden layer drops."""
+    rates, count = config.dropout or (0.0,), len(config.layers)
+    assert isinstance(rates, tuple)
+    if len(rates) not in (1, count):
+        raise ValueError(
+            f"dropout has {len(rates)} rates for {count} hidden layers, wanted one for all, or one for each"
+        )
+    return rates if len(rates) == count else rates * count
+
+
+def _dropout(config: Config, rate: float) -> nn.Dropout:
+    return nn.Dropout(rate, inverted=config.inverted_dropout)
 
 
 ACTIVATIONS: dict[str, type[nn.Activation]] = {
@@ -101,8 +120,8 @@ def loss(config: Config, task: str) -> losses.Loss:
 
 def optimizer(config: Config, steps: int) -> optim.Optimizer:
     """How a run's parameters follow from gradients, with so many steps an epoch."""
-    shared: dict[str, Any] = {"weight_decay": config.weight_decay, "l1": config.l1, "rates": config.factors()}
-    shared |= {clip: getattr(config, clip) for clip in CLIPS}
+    names = "weight_decay", "l1", "penalty_over_rows", *CLIPS
+    shared: dict[str, Any] = {name: getattr(config, name) for name in names} | {"rates": config.factors()}
     lr, warmup, total = config.learning_rate, config.warmup * steps, config.epochs * steps
     rate: schedules.Schedule = schedules.Constant(lr)
     if config.schedule == "step":
@@ -148,7 +167,7 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     out : Path, optional
         A folder that exists, for checkpoints on the way.
     resume : Path, optional
-        The checkpoint of an earlier run of this configuration, to go on from.
+        The checkpoint of an earlier run of this configuration, to go on from. (Not of several members.)
     say : function of a line of text, optional
         Told what is done.
 
@@ -158,36 +177,43 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     """
     began = time.perf_counter()
     prepared = prepare(config)
-    config = settled(config, prepared.how.task)
+    how, config = prepared.how, settled(config, prepared.how.task)
     say(_about(config, prepared))
     if config.data != "digits":
-        say(prepared.how.describe())
-    run = _untrained(config, prepared.how, len(prepared.train[0]))
+        say(how.describe())
+    run = _untrained(config, how, len(prepared.train[0]))
+    if backend.must_compile():
+        say("compiling kernels, which are kept for later runs")
+    options: dict[str, Any] = {
+        "validation": prepared.dev,
+        "batch_size": config.batch_size,
+        "accumulate": config.accumulate,
+        "measure_training": config.measure_training,
+    }
+    if isinstance(run.trainer, Bagging):
+        if resume is not None:
+            raise ValueError("resume: a run of several members is not gone on with; train it anew")
+        watch = functools.partial(_callbacks, config, how, None)
+        history = run.trainer.fit(*prepared.train, epochs=config.epochs, callbacks=watch, **options)
+        return _measured(run, prepared, history, began)
     if resume is not None:
         check_data(config, checkpoint.load(resume)[1])
         run.trainer.load(resume)
     left = config.epochs - run.trainer.epochs
     if left <= 0 and resume is not None and resume.with_name(MODEL).exists():
         run.trainer.load(resume.with_name(MODEL))  # which may hold the best epoch's weights, not the last's
-    history, watched = History(), _callbacks(config, prepared.how, out)
+    history, watched = History(), _callbacks(config, how, out)
     if left > 0:
-        if backend.must_compile():
-            say("compiling kernels, which are kept for later runs")
-        history = run.trainer.fit(
-            *prepared.train,
-            validation=prepared.dev,
-            epochs=left,
-            batch_size=config.batch_size,
-            accumulate=config.accumulate,
-            callbacks=watched,
-        )
+        history = run.trainer.fit(*prepared.train, epochs=left, callbacks=watched, **options)
     stopped = any(isinstance(c, TerminateOnNaN) and c.stopped for c in watched)
     if stopped and not any(isinstance(c, EarlyStopping) and c.best_epoch >= 0 for c in watched):
         return dataclasses.replace(run, history=history, diverged=True)
-    measured = run.evaluate(*prepared.dev), run.evaluate(*prepared.test)
-    return dataclasses.replace(
-        run, history=history, dev=measured[0], test=measured[1], seconds=time.perf_counter() - began
-    )
+    return _measured(run, prepared, history, began)
+
+
+def _measured(run: Run, prepared: Prepared, history: History, began: float) -> Run:
+    dev, test = run.evaluate(*prepared.dev), run.evaluate(*prepared.test)
+    return dataclasses.replace(run, history=history, dev=dev, test=test, seconds=time.perf_counter() - began)
 
 
 def check_data(config: Config, texts: Mapping[str, str]) -> None:
@@ -214,11 +240,24 @@ def load(path: Path) -> Run:
         raise ValueError(f"{path} was not written by fastdl train")
     config, how = Config.from_toml(texts["config"], f"{path}: config"), Preparation.of(texts, arrays)
     run = _untrained(dataclasses.replace(config, device="auto"), how, 1)
-    run.trainer.load(path, only_weights=True)
+    if isinstance(run.trainer, Bagging):
+        run.trainer.load(path)
+    else:
+        run.trainer.load(path, only_weights=True)
     return dataclasses.replace(run, texts=texts)
 
 
 def _untrained(config: Config, how: Preparation, rows: int) -> Run:
+    if config.members == 1:
+        return Run(config, how, _trainer(config, how, rows))
+
+    def make(seed: int) -> Trainer:
+        return _trainer(dataclasses.replace(config, seed=seed), how, rows)
+
+    return Run(config, how, Bagging(make, config.members, seed=config.seed, n_jobs=config.jobs))
+
+
+def _trainer(config: Config, how: Preparation, rows: int) -> Trainer:
     steps = steps_of_epoch(rows, config.batch_size, leaves_one_out=config.batch_norm)
     model = network(config, how.outputs, how.shape)
     trainer = Trainer(
@@ -230,7 +269,7 @@ def _untrained(config: Config, how: Preparation, rows: int) -> Run:
         deterministic=config.deterministic,
     )
     trainer.freeze(*config.freeze)
-    return Run(config, how, trainer)
+    return trainer
 
 
 def _callbacks(config: Config, how: Preparation, out: Path | None) -> list[Callback]:

@@ -27,6 +27,8 @@ class EpochBegun:
     """How many of its rows have come."""
     rows: int = 0
     """How many of them were trained on: a batch of one may be left out."""
+    batches: int = 0
+    """How many batches they made."""
     total: float = 0.0
     """The sum of their losses."""
     norm: float = 0.0

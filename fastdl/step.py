@@ -372,7 +372,7 @@ class TrainStep:
         _INTEGERS.pack_into(
             control.bytes, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, self.drawn + 1, first_row, start
         )
-        scalars = self._optimizer.scalars(self.count + 1)
+        scalars = self._optimizer.for_rows(total).scalars(self.count + 1)
         struct.pack_into(f"{2 + len(scalars)}d", control.bytes, 8 * LOSS, loss, 1 / total, *scalars)
         if self.device == "cuda":
             _LAST.pack_into(control.bytes, 8 * WORDS, self._unsummed, first_row > 0)

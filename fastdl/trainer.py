@@ -82,6 +82,8 @@ class Trainer:
         Set by a callback to end the training after the step at hand.
     validates : bool
         Whether the `fit` at hand has a validation set.
+    measures_training : bool
+        Whether it also measures what is trained on.
 
     Examples
     --------
@@ -122,7 +124,8 @@ class Trainer:
         self.step: TrainStep | None = None
         self.epochs = 0
         self.history = History()
-        self.interrupted = self.stop_training = self.validates = self._fitting = False
+        self.interrupted = self.stop_training = self._fitting = False
+        self.validates = self.measures_training = False
         self._weights: Weights | None = None
         self._frozen: tuple[str, ...] = ()
         self._carried: TrainingState | None = None  # for the next step
@@ -142,6 +145,11 @@ class Trainer:
     def optimizer(self, optimizer: Optimizer) -> None:
         self._only_between_fits("another optimizer can take its place")
         self._optimizer = optimizer
+
+    @property
+    def loss(self) -> Loss:
+        """What outputs are compared with targets by."""
+        return self._loss
 
     @property
     def within_epoch(self) -> bool:
@@ -216,6 +224,7 @@ class Trainer:
         epochs: int = 10,
         batch_size: int = 128,
         accumulate: int = 1,
+        measure_training: bool = False,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> History:
@@ -240,6 +249,10 @@ class Trainer:
             In so many parts each batch is worked on, whose gradients are summed: less memory for the
             same step, but for batch norm, which sees a part at a time. (Not for losses whose mean is over
             weights of classes, or leaves rows out, since the parts would not know of each other.)
+        measure_training : bool
+            After every epoch measure what is trained on like the validation set, as `train_loss` and
+            `train_accuracy`, say: the column `loss` is a mean over the epoch's steps with dropout on, and tells
+            little of how well the model fits. It costs a prediction of all rows.
         callbacks : sequence of Callback
             Called in this order; those that write checkpoints last.
         progress : bool
@@ -262,8 +275,10 @@ class Trainer:
             self._check(x, y)
         self._check_validation(validation, None if y is None else x.shape[1:])
         feed = self._feed(x, y, batch_size, accumulate)
-        if self._weights is not None and isinstance(validation, tuple):
-            self._try_metrics(*(rows[:2] for rows in validation))
+        training = ((x, y) if y is not None else x) if measure_training else None
+        for measured in (training, validation):
+            if self._weights is not None and isinstance(measured, tuple):
+                self._try_metrics(*(rows[:2] for rows in measured))
         of = None if y is None else len(x)
         if self.within_epoch and self._begun.of != of:
             self._begun = EpochBegun()  # it was one of other data
@@ -271,7 +286,8 @@ class Trainer:
         # Checkpoints are written last, those that only keep the best before those that tell of them.
         order = {callback: self._place_of(callback) for callback in callbacks}
         self._callbacks = sorted(callbacks, key=order.__getitem__)
-        self.interrupted, self.stop_training, self.validates = False, False, validation is not None
+        self.interrupted, self.stop_training = False, False
+        self.validates, self.measures_training = validation is not None, measure_training
         history = History()
         self._show = Progress(self.epochs, self.epochs + epochs) if progress else None
         try:
@@ -283,7 +299,7 @@ class Trainer:
                     callback.set_state(self._states[key])
             self._states = {}
             self._fitting = True
-            self._fit(feed, epochs, validation, history)
+            self._fit(feed, epochs, training, validation, history)
             self._fitting = False
             history.interrupted = self.interrupted
             if self.interrupted:
@@ -325,7 +341,7 @@ class Trainer:
         if self._show:
             self._show.say(line)
 
-    def _fit(self, feed: Feed, epochs: int, validation: Any, history: History) -> None:
+    def _fit(self, feed: Feed, epochs: int, training: Any, validation: Any, history: History) -> None:
         each_batch = [c for c in self._callbacks if type(c).on_batch_end is not Callback.on_batch_end]
         last = self.epochs + epochs
         with StopOnInterrupt(self.say) as stop:
@@ -343,6 +359,7 @@ class Trainer:
                     for number, (place, rows, loss) in enumerate(feed.epoch(self.epochs, begun.place, wait)):
                         begun.place = place
                         begun.rows += rows
+                        begun.batches += 1
                         if loss is not None:
                             begun.total += rows * loss
                             for callback in each_batch:
@@ -359,7 +376,7 @@ class Trainer:
                 if self.interrupted or self.stop_training:
                     return
                 try:
-                    row = self._measure_epoch(validation, lambda: stop.asked)
+                    row = self._measure_epoch(training, validation, lambda: stop.asked)
                 except _Interrupted:
                     self.interrupted = True
                     return
@@ -382,15 +399,19 @@ class Trainer:
             begun.total = self.step.sum
         except ValueError:
             begun.place, begun.rows, begun.total = before_it.place, before_it.rows, before_it.total
+            begun.batches = before_it.batches
             raise
 
-    def _measure_epoch(self, validation: Any, asked: Callable[[], bool]) -> dict[str, float]:
+    def _measure_epoch(self, training: Any, validation: Any, asked: Callable[[], bool]) -> dict[str, float]:
         """What the history tells of the epoch just made."""
         weights, state, begun = self.weights, self._training_state(), self._begun
         row = {"epoch": self.epochs + 1, "loss": begun.total / max(1, begun.rows)}
         penalised = self.optimizer.weight_decay or self.optimizer.l1
         decayed = weights.flat[: weights.decayed if penalised else 0]  # read from a GPU only if they are needed
-        row["penalty"] = self.optimizer.penalty(devices.read(decayed))
+        mean_rows = max(1, begun.rows) / max(1, begun.batches)  # so that it is a mean over rows, as the loss is
+        row["penalty"] = self.optimizer.for_rows(mean_rows).penalty(devices.read(decayed))
+        if training is not None:
+            row |= {f"train_{name}": value for name, value in self._evaluate(training, asked).items()}
         if validation is not None:
             row |= {f"val_{name}": value for name, value in self._evaluate(validation, asked).items()}
         row["learning_rate"] = self.optimizer.learning_rate(max(1, state.steps if state else 1))

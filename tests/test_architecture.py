@@ -18,7 +18,7 @@ FLOORS = [
     {"arena", "schedules", "initializers"},
     {"nn", "losses", "optim", "regularizers", "course", "testing"},
     {"step", "update", "predictor", "data", "metrics", "checkpoint", "distributed"},
-    {"trainer", "callbacks", "feed", "history", "interrupt", "progress", "state"},
+    {"trainer", "callbacks", "ensemble", "feed", "history", "interrupt", "progress", "state"},
     {
         "cli",
         "bench",
@@ -174,8 +174,15 @@ def offences(text):
 def test_only_the_private_cache_of_kernels_reads_pickles():
     found = {module: offences(path.read_text()) for module, path in SOURCES.items()}
     assert {module: what for module, what in found.items() if what} == {
-        "fastdl.kernels._cache": {"pickle", "numba.core.serialize"}  # in a folder of mode 0700
+        "fastdl.kernels._cache": {"pickle", "numba.core.serialize"},  # in a folder of mode 0700
+        "fastdl.ensemble": {"joblib"},  # which runs its members in processes of its own
     }
+
+
+def test_of_joblib_only_what_runs_functions_is_taken():
+    tree = ast.parse(SOURCES["fastdl.ensemble"].read_text())
+    taken = {name for node in ast.walk(tree) for name in named(node, "") if name.startswith("joblib")}
+    assert taken == {"joblib.Parallel", "joblib.delayed"}  # not joblib.load, which reads pickles
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastdl import nn, recipes
+from fastdl.cli import main
 from fastdl.config import CHOICES, Config, assigned, help_of
 
 
@@ -50,6 +52,11 @@ def test_assignments_hold_toml_or_text(text, value):
         ({"batch_size": 1}, "batch_size is 1, wanted at least 2, since batch norm"),
         ({"batch_size": 6, "accumulate": 4}, "batch_size is 6 in 4 parts"),
         ({"dropout": 1.0}, "dropout is 1.0, wanted at least 0 and below 1"),
+        ({"dropout": [0.5, -0.1]}, "dropout is -0.1, wanted at least 0 and below 1"),
+        ({"dropout": ["a"]}, r"dropout is \['a'\], wanted a number or a list of them"),
+        ({"input_dropout": 1}, "input_dropout is 1.0, wanted at least 0 and below 1"),
+        ({"members": 0}, "members is 0, wanted at least 1"),
+        ({"jobs": 0}, "jobs is 0, wanted at least 1"),
         ({"learning_rate": -1}, "learning_rate is -1.0, wanted 0 or more"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"warmup": 100}, "warmup is 100 epochs of 100, wanted fewer"),
@@ -87,3 +94,31 @@ def test_what_cannot_be_kept_is_refused():
         Config(target="\udcff")
     with pytest.raises(ValueError, match="clip_norm is inf, wanted a number above 0"):
         Config(clip_norm=float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("given", "rates"),
+    [(0.25, [0.25, 0.25]), ((0.25,), [0.25, 0.25]), ((0.5, 0.0), [0.5]), (0.0, []), (0, []), (None, [])],
+)
+def test_dropout_is_one_rate_for_all_hidden_layers_or_one_for_each(given, rates):
+    model = recipes.network(Config(layers=(8, 4), dropout=given), 3, (5,))
+    assert [layer.rate for layer in model.layers if isinstance(layer, nn.Dropout)] == rates
+
+
+def test_dropout_of_inputs_and_its_form():
+    config = Config.from_toml("dropout = 0.3\ninput_dropout = 0.1\ninverted_dropout = false\n", "run.toml")
+    layers = recipes.network(config, 3, (5, 2)).layers
+    dropped = [(at, layer.rate, layer.inverted) for at, layer in enumerate(layers) if isinstance(layer, nn.Dropout)]
+    assert dropped == [(1, 0.1, False), (4, 0.3, False)]
+    with pytest.raises(ValueError, match="dropout has 2 rates for 3 hidden layers, wanted one for all, or one for ea"):
+        recipes.network(Config(layers=(8, 8, 8), dropout=(0.1, 0.2)), 3, (5,))
+
+
+def test_flags_take_one_rate_or_several(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for flags, dropout in ((["0.3"], (0.3,)), (["0.3", "0.1"], (0.3, 0.1))):
+        folder = f"run{len(flags)}"
+        assert main(["train", "--epochs", "1", "--layers", "8", "4", "--dropout", *flags, "--out", folder]) == 0
+        assert recipes.load(tmp_path / folder).config.dropout == dropout
+    optimizer = recipes.optimizer(Config(weight_decay=0.5, l1=0.1, penalty_over_rows=True), 1)
+    assert (optimizer.for_rows(10).weight_decay, optimizer.for_rows(10).l1) == (0.05, 0.01)

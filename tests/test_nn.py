@@ -28,6 +28,7 @@ LAYERS = {
     "softplus": lambda: [nn.Linear(4), nn.Softplus(), nn.Linear(3)],
     "dropout": lambda: [nn.Linear(4), nn.Dropout(0.4), nn.Linear(3)],
     "dropout of the input": lambda: [nn.Dropout(0.4), nn.Linear(3)],
+    "dropout, the older form": lambda: [nn.Linear(4), nn.Dropout(0.4, inverted=False), nn.Linear(3)],
     "one batch norm at two places": lambda: (
         lambda shared: [nn.Linear(5), shared, nn.Tanh(), nn.Linear(5), shared, nn.Linear(3)]
     )(nn.BatchNorm()),

@@ -39,6 +39,10 @@ MODELS = {
     ),
     "relu after dropout": nn.Sequential(nn.Linear(5), nn.BatchNorm(eps=0.1), nn.Dropout(0.5), nn.ReLU(), nn.Linear(3)),
     "tanh": nn.Sequential(nn.Linear(5), nn.Tanh(), nn.Linear(3), nn.Sigmoid()),
+    "older dropout": nn.Sequential(
+        nn.Dropout(0.2, inverted=False), nn.Linear(5), nn.Dropout(0.5, inverted=False), nn.ReLU(), nn.Linear(3)
+    ),
+    "older dropout before a norm": nn.Sequential(nn.Linear(5), nn.Dropout(0.5, inverted=False), nn.BatchNorm()),
     "gelu, which stays": nn.Sequential(nn.Linear(5), nn.BatchNorm(), nn.GELU(), nn.Linear(3)),
     "slope": nn.Sequential(nn.Linear(5), nn.LeakyReLU(0.3), nn.Linear(4), nn.LeakyReLU(), nn.Linear(3)),
     "relu before norm": nn.Sequential(nn.Linear(5, activation="relu"), nn.BatchNorm(), nn.Linear(3)),

@@ -50,3 +50,14 @@ def test_examples_run(root, tmp_path, monkeypatch, capsys, name):
         assert float(said.split()[-1]) < 0.15
     else:
         assert float(re.search(r"'accuracy': ([0-9.]+)", said)[1]) > 0.93
+
+
+def test_every_regulariser_of_the_example_errs_less_on_new_digits(root, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("sys.argv", ["regularisers.py", "--plot", str(tmp_path / "errors.png")])
+    runpy.run_path(str(root / "examples" / "regularisers.py"))
+    lines = capsys.readouterr().out.splitlines()[1:]
+    errors = {line[:16].strip(): float(line[16:].split()[1].rstrip("%")) for line in lines}
+    assert len(errors) == 7
+    assert max(errors.values()) == errors["none"]
+    assert (tmp_path / "errors.png").stat().st_size > 10_000

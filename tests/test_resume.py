@@ -230,7 +230,7 @@ def test_the_description_in_a_file_is_plain_text(tmp_path):
     made.fit(x, y, epochs=1, progress=False, validation=data(20), callbacks=[callbacks.EarlyStopping()])
     made.save(tmp_path / "file")
     texts = checkpoint.load(tmp_path / "file")[1]
-    assert re.search(r"Sequential\(Linear\(outputs=8.*Dropout\(rate=0.3\)", texts["model"])
+    assert re.search(r"Sequential\(Linear\(outputs=8.*Dropout\(rate=0.3, inverted=True\)", texts["model"])
     assert "Warmup(rate=0.02, steps=7) >> Cosine" in texts["optimizer"]
     state = json.loads(texts["training"])
     assert state["epochs"] == 1

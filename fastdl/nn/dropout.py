@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
@@ -16,17 +16,28 @@ from .layer import Layer
 class Dropout(Layer):
     """Inverted dropout: in training x / (1 - rate) or 0, in prediction x itself.
 
+    Every row has a mask of its own, drawn anew at every step. As the first layer it drops inputs.
+
     Parameters
     ----------
     rate : float
         The share that is dropped, 0 <= rate < 1.
+    inverted : bool
+        False is the older form: in training x or 0, in prediction (1 - rate) x.
 
     References
     ----------
     Srivastava et al., Dropout, JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> from fastdl import nn
+    >>> model = nn.Sequential(nn.Dropout(0.2), nn.Linear(64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(10))
     """
 
     rate: float
+    _: KW_ONLY
+    inverted: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
@@ -35,15 +46,19 @@ class Dropout(Layer):
             )
 
     def forward(self, x: Array, frame: Frame, train: bool) -> Array:
-        if not train or not self.rate:
+        if not self.rate or (self.inverted and not train):
             return x
+        y = frame.rows("y", *x.shape[1:])
+        if not train:
+            return ops.dropout_predict(x, rate=self.rate, out=y)
         mask = frame.rows("mask", *x.shape[1:], dtype=np.uint8)
         frame.saved["mask"] = mask
-        y = frame.rows("y", *x.shape[1:])
-        return ops.dropout(x, rate=self.rate, stream=frame.stream, draw=frame.draw, out=y, mask=mask)[0]
+        return ops.dropout(
+            x, rate=self.rate, stream=frame.stream, inverted=self.inverted, draw=frame.draw, out=y, mask=mask
+        )[0]
 
     def backward(self, dy: Array, frame: Frame) -> Array | None:
         if not frame.wants_dx or not self.rate:
             return dy if frame.wants_dx else None
         dx = frame.rows("dx", *dy.shape[1:])
-        return ops.dropout_backward(dy, frame.saved["mask"], rate=self.rate, out=dx)
+        return ops.dropout_backward(dy, frame.saved["mask"], rate=self.rate, inverted=self.inverted, out=dx)

@@ -58,7 +58,7 @@ def _in_turn(places: tuple[Place, ...], norms: Norms) -> Iterator[Layer]:
                 norm, activation = after, layer.activation
             elif isinstance(layer, Activation) and activation is None and _in_a_product(layer):
                 activation = layer.name
-            elif type(layer) is not Dropout:  # which does nothing in prediction
+            elif type(layer) is not Dropout or not layer.inverted:  # which does nothing in prediction
                 break
             taken += 1
         if not taken:
