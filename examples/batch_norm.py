@@ -19,8 +19,6 @@ def network(norm):
 
 
 def draw(histories, path):
-    from matplotlib import pyplot  # pip install 'fastdl-kernels[plot]'
-
     colours = dict(zip(RATES, pyplot.get_cmap("viridis")([0.15, 0.7]), strict=True))
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for (norm, rate), history in histories.items():
@@ -38,6 +36,8 @@ def draw(histories, path):
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--plot", metavar="FILE", help="draw the curves: .png, .svg or .pdf")
 arguments = parser.parse_args()
+if arguments.plot:
+    from matplotlib import pyplot  # where it is missing: pip install 'fastdl-kernels[plot]'
 
 x, y = fd.data.load_digits()
 train, dev = fd.data.split(x / 16, y, parts=(0.8, 0.2), stratify=True, seed=0)

@@ -44,8 +44,6 @@ def losses(model, x, y):
 
 
 def draw(moments, curves, path):
-    from matplotlib import pyplot  # pip install 'fastdl-kernels[plot]'
-
     colours = dict(zip(STARTS, pyplot.get_cmap("viridis")(np.linspace(0, 0.95, len(STARTS))), strict=True))
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), sharex="col", layout="constrained")
     for (left, right), activation in zip(axes, moments, strict=True):
@@ -71,6 +69,8 @@ def draw(moments, curves, path):
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--plot", metavar="FILE", help="draw it: .png, .svg or .pdf")
 arguments = parser.parse_args()
+if arguments.plot:
+    from matplotlib import pyplot  # where it is missing: pip install 'fastdl-kernels[plot]'
 
 x, y = fd.data.load_digits()
 x = fd.data.Standardize.fit(x)(x).astype(np.float32)

@@ -50,9 +50,9 @@ def test_the_configuration_puts_it_between_product_and_activation(activation):
     assert plain[0].bias
 
 
-def built(layer, width, seed=0):
+def built(layer, width):
     """Weights of a layer in float64, and what runs it on up to 40 rows."""
-    weights = nn.Weights(layer, (width,), dtype=np.float64, seed=seed)
+    weights = nn.Weights(layer, (width,), dtype=np.float64)
     workspace = nn.Workspace(weights, 40)
 
     def forward(x, train=True):
@@ -103,11 +103,10 @@ def small(rows=200, seed=0):
     return rng.normal(3, 2, (rows, 5)), rng.integers(0, 3, rows)
 
 
-def trainer(optimizer=None, dtype=np.float64, seed=0):
+def trainer(seed=0):
     model = nn.Sequential(nn.Linear(8, bias=False), nn.BatchNorm(), nn.Tanh(), nn.Linear(3))
-    return fd.Trainer(
-        model, fd.losses.SoftmaxCrossEntropy(), optimizer or optim.Adam(0.01), device="cpu", dtype=dtype, seed=seed
-    )
+    options = {"device": "cpu", "dtype": np.float64, "seed": seed}
+    return fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), optim.Adam(0.01), **options)
 
 
 @seeds

@@ -58,7 +58,7 @@ def best_line(x, y):
 def trained(start, activation, x, y, steps=300):
     """Parameters of a network with one hidden layer after some steps, the share of rows it gets right, and its loss."""
     model = nn.Sequential(nn.Linear(UNITS, activation=activation, start=start), nn.Linear(2, start=start))
-    step = TrainStep(model, losses.SoftmaxCrossEntropy(), optim.Adam(0.05), batch_size=len(x))
+    step = TrainStep(model, losses.SoftmaxCrossEntropy(), optim.Adam(0.05), batch_size=len(x), device="cpu")
     for _ in range(steps):
         loss = step(x, y)
     outputs = Predictor(step.weights, len(x))(x)
