@@ -113,6 +113,23 @@ class EarlyStopping(Callback):
     References
     ----------
     Prechelt, Early stopping - but when?, 1998.
+
+    Examples
+    --------
+    >>> import fastdl as fd
+    >>> from fastdl import nn
+    >>> x, y = fd.data.load_digits()
+    >>> train, dev = fd.data.split(x / 16, y, parts=(0.8, 0.2), stratify=True)
+    >>> model = nn.Sequential(nn.Linear(64, activation="relu"), nn.Linear(10))
+    >>> trainer = fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam(0.03))
+    >>> stopping = fd.callbacks.EarlyStopping("val_loss", patience=2)
+    >>> history = trainer.fit(*train, validation=dev, epochs=50, callbacks=[stopping], progress=False)
+    >>> len(history) == stopping.best_epoch + 1 + 2
+    True
+    >>> trainer.evaluate(*dev)["loss"] == min(history["val_loss"])
+    True
+
+    In a loop of one's own, `weights.snapshot()` keeps the best and `weights.load` puts it back.
     """
 
     def __init__(

@@ -15,13 +15,16 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "task": ("auto", "classification", "regression"),
     "missing": ("error", "mean"),
     "activation": ("relu", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"),
-    "start": ("he_normal", "xavier_normal", "glorot_normal", "glorot_uniform"),
+    "start": ("he_normal", "xavier_normal", "glorot_normal", "glorot_uniform", "normal", "variance_scaling", "zeros"),
+    "start_mode": ("fan_in", "fan_out", "fan_avg"),
+    "start_distribution": ("normal", "truncated_normal", "uniform"),
     "loss": ("auto", "cross_entropy", "mse", "l1", "huber"),
     "optimizer": ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"),
     "schedule": ("constant", "step", "cosine"),
     "device": ("auto", "cpu", "cuda"),
 }
 CLIPS = "clip_norm", "clip_norm_each", "clip_value"
+START_KEYS = {"normal": ("start_scale",), "variance_scaling": ("start_scale", "start_mode", "start_distribution")}
 TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -60,6 +63,9 @@ class Config:
     input_dropout: float = _told(0.0, "share of inputs dropped")
     inverted_dropout: bool = _told(True, "scale what dropout leaves in training, not, as the older form, in prediction")
     start: str = _told("he_normal", "weights at the start")
+    start_scale: float | None = _told(None, "of normal its deviation, of variance_scaling its scale, else 1")
+    start_mode: str | None = _told(None, "of variance_scaling, else fan_in")
+    start_distribution: str | None = _told(None, "of variance_scaling, else normal")
     loss: str = _told("auto", "auto is cross-entropy for classes, the squared error for numbers")
     smoothing: float = _told(0.0, "label smoothing")
     optimizer: str = _told("adam", "how parameters follow from gradients")
@@ -127,11 +133,25 @@ class Config:
         if self.warmup >= self.epochs and self.warmup:
             raise ValueError(f"warmup is {self.warmup} epochs of {self.epochs}, wanted fewer")
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in (*choices, getattr(Config, name)):
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}, wanted {_nearest(getattr(self, name), choices)}"
                     f"one of {', '.join(choices)}"
                 )
+        self._check_start()
+
+    def _check_start(self) -> None:
+        if self.start == "normal" and self.start_scale is None:
+            raise ValueError("start is 'normal', which has no deviation of its own; give it one, start_scale=0.01 say")
+        for name in START_KEYS["variance_scaling"]:
+            if getattr(self, name) is not None and name not in START_KEYS.get(self.start, ()):
+                takers = " or ".join(start for start, keys in START_KEYS.items() if name in keys)
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but start is {self.start!r}, which has none; leave it out, or "
+                    f"set start to {takers}"
+                )
+        if self.start_scale is not None and not 0 < self.start_scale < float("inf"):
+            raise ValueError(f"start_scale is {self.start_scale}, wanted above 0; to start at 0 set start to zeros")
 
     def factors(self) -> dict[str, float]:
         """Factors of the learning rate, by patterns of parameters' names."""

@@ -15,6 +15,7 @@ STARTS = 0x8000_0000  # + number of the parameter: its values at the start
 SHUFFLE = 0xC000_0000  # step = epoch: the order of the rows
 SPLIT = 0xC000_0001  # the parts of a data set
 BOOTSTRAP = 0xC000_0004  # step = sample: rows drawn with replacement
+PIECE = 1 << 16  # words drawn at a time, so that what they are made of stays in the cache
 
 
 def words(count: int, *, seed: int, stream: int, step: int = 0) -> Array:
@@ -27,15 +28,16 @@ def words(count: int, *, seed: int, stream: int, step: int = 0) -> Array:
     array([1713891541, 4175744164,   83534633], dtype=uint32)
     """
     out = np.empty(count, np.uint32)
-    draw = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, 0], np.int64)
-    reference.words(stream, 1, draw, out)
+    for first in range(0, count, PIECE):
+        draw = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, first], np.int64)
+        reference.words(stream, 1, draw, out[first : first + PIECE])
     return out
 
 
 def uniform(count: int, *, seed: int, stream: int, step: int = 0) -> Array:
     """Numbers evenly spread over [0, 1), float64 with 53 random bits."""
-    pairs = words(2 * count, seed=seed, stream=stream, step=step).astype(np.uint64)
-    return ((pairs[::2] >> np.uint64(5)) * 67108864.0 + (pairs[1::2] >> np.uint64(6))) / 9007199254740992.0
+    pairs = words(2 * count, seed=seed, stream=stream, step=step)
+    return ((pairs[::2] >> np.uint32(5)) * 67108864.0 + (pairs[1::2] >> np.uint32(6))) / 9007199254740992.0
 
 
 def normal(count: int, *, seed: int, stream: int, step: int = 0) -> Array:

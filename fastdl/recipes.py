@@ -61,12 +61,23 @@ class Run:
         return found
 
 
+def initializer(config: Config) -> initializers.Initializer:
+    """Where a run's weights start."""
+    keys = {"scale": config.start_scale, "mode": config.start_mode, "distribution": config.start_distribution}
+    given: dict[str, Any] = {name: value for name, value in keys.items() if value is not None}
+    if config.start == "normal":
+        return initializers.Normal(**given)
+    if config.start == "variance_scaling":
+        return initializers.VarianceScaling(**given)
+    return initializers.by_name(config.start)
+
+
 def network(config: Config, outputs: int, row: Sequence[int]) -> nn.Sequential:
     """Hidden layers of linear, batch norm, activation and dropout, then a linear one for the outputs.
 
     Before batch norm a bias would have no effect, since the mean takes it away.
     """
-    start = initializers.by_name(config.start)
+    start = initializer(config)
     layers: list[nn.Layer] = [nn.Flatten()] if len(row) > 1 else []
     if config.input_dropout:
         layers.append(_dropout(config, config.input_dropout))

@@ -106,6 +106,9 @@ class TrainStep:
         The optimizer's state, laid out like the parameters.
     count : int
         Steps made with this optimizer.
+    drawn : int
+        Steps made with any, by which masks of dropout are told apart. A loop of one's own that keeps this,
+        `count`, `moments` and the weights goes on from them to the bit.
 
     Examples
     --------

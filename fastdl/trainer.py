@@ -624,7 +624,9 @@ class Trainer:
             What belongs to the model beside it, as preprocessing does; `checkpoint.load` gives them back.
             Names of arrays hold a slash, "standardize/mean", as no parameter's does.
         """
-        weights, state = self.weights, self._training_state()
+        weights, state, begun = self.weights, self._training_state(), self._begun
+        if self._fitting and self.within_epoch:  # by a callback after a batch, which may be the epoch's last
+            begun = dataclasses.replace(begun, norm=self._gradient_norm())
         views = state.moments if state else []
         moments = [{name: devices.read(view) for name, view in of.items()} for of in views]
         State(
@@ -636,7 +638,7 @@ class Trainer:
             drawn=self.step.drawn if self.step else self._drawn,
             moments=moments,
             epochs=self.epochs,
-            begun=self._begun,
+            begun=begun,
             frozen=self._frozen,
             history=self.history.rows,
             callbacks=self._states or {key: callback.state() for key, callback in _keyed(self._callbacks)},

@@ -81,6 +81,20 @@ def test_early_stopping_stops_at_the_right_epoch_and_gives_the_best_weights_back
     assert script.weights[best] != script.weights[-1] or best == epochs - 1
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("figure", "best_of"), [("loss", np.argmin), ("accuracy", np.argmax)])
+def test_after_early_stopping_the_network_measures_as_in_its_best_epoch(figure, best_of, seed):
+    (x, y), made = data(), trainer(lr=0.05, seed=seed)
+    dev, stopping = (x[60:], y[60:]), callbacks.EarlyStopping(f"val_{figure}", patience=3)
+    options = {"validation": dev, "epochs": 60, "batch_size": 20, "callbacks": [stopping], "progress": False}
+    history = made.fit(x[:60], y[:60], **options)
+    best = best_of(history[f"val_{figure}"])
+    assert stopping.best_epoch == best == len(history) - 4 < 56
+    assert history["val_loss"][best] != history["val_loss"][-1]
+    measured = {name: history[f"val_{name}"][best] for name in ("loss", "accuracy")}
+    assert made.evaluate(*dev) == measured
+
+
 def test_early_stopping_may_keep_the_last_weights():
     x, y = data()
     made, script = trainer(), Script("val_loss", [1, 2, 3])

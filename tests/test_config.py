@@ -14,6 +14,8 @@ from fastdl.config import CHOICES, Config, assigned, help_of
 def test_it_comes_back_from_its_toml():
     config = Config(data="a.csv", target="tree", layers=(64, 32), dropout=0.25, drop=("x", "y"), batch_norm=False)
     assert Config.from_toml(config.to_toml(), "run.toml") == config
+    config = Config(start="variance_scaling", start_scale=2.0, start_mode="fan_out", start_distribution="uniform")
+    assert Config.from_toml(config.to_toml(), "run.toml") == config
     assert Config.from_toml(Config().to_toml(), "run.toml") == Config()
 
 
@@ -62,6 +64,18 @@ def test_assignments_hold_toml_or_text(text, value):
         ({"warmup": 100}, "warmup is 100 epochs of 100, wanted fewer"),
         ({"layers": [0]}, r"layers are \(0,\)"),
         ({"seed": -1}, r"seed is -1, wanted 0 to 2\^64 - 1"),
+        ({"start": "normal"}, "start is 'normal', which has no deviation of its own; give it one, start_scale="),
+        (
+            {"start_scale": 2.0},
+            "start_scale is 2.0, but start is 'he_normal', which has none; leave it out, or set start to normal or",
+        ),
+        (
+            {"start": "normal", "start_scale": 1.0, "start_mode": "fan_in"},
+            "start_mode is 'fan_in', but start is 'normal', which has none; leave it out, or set start to var",
+        ),
+        ({"start": "variance_scaling", "start_mode": "fan"}, "start_mode is 'fan', wanted 'fan_in', one of fan_in"),
+        ({"start": "variance_scaling", "start_distribution": "cauchy"}, "distribution is 'cauchy', wanted one of"),
+        ({"start": "normal", "start_scale": 0}, "start_scale is 0.0, wanted above 0; to start at 0 set"),
     ],
 )
 def test_mistakes_are_named(values, message):

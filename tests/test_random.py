@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastdl import random
+from fastdl.kernels.philox import reference
 
 
 def test_words_are_those_of_the_published_generator():
@@ -13,6 +14,14 @@ def test_words_are_those_of_the_published_generator():
         "0xbc57ac4c",
         "0x9b00dbd8",
     ]
+
+
+def test_words_drawn_in_pieces_are_those_of_one_draw():
+    whole = np.empty(2 * random.PIECE + 77, np.uint32)
+    reference.words(9, 1, np.array([5, 6, 7, 0], np.int64), whole)
+    for count in (random.PIECE - 1, random.PIECE, random.PIECE + 1, whole.size):
+        found = random.words(count, seed=5 + (6 << 32), stream=9, step=7)
+        np.testing.assert_array_equal(found, whole[:count])
 
 
 def test_streams_steps_and_seeds_differ():

@@ -61,3 +61,29 @@ def test_every_regulariser_of_the_example_errs_less_on_new_digits(root, tmp_path
     assert len(errors) == 7
     assert max(errors.values()) == errors["none"]
     assert (tmp_path / "errors.png").stat().st_size > 10_000
+
+
+def lines_of(root, tmp_path, monkeypatch, capsys, name):
+    """What an example prints, word by word; it must have drawn its picture too."""
+    monkeypatch.setattr("sys.argv", [name, "--plot", str(tmp_path / "picture.png")])
+    runpy.run_path(str(root / "examples" / f"{name}.py"))
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.slow
+def test_the_example_of_starts_shows_which_of_them_learn(root, tmp_path, monkeypatch, capsys):
+    lines = lines_of(root, tmp_path, monkeypatch, capsys, "starts")
+    relu, tanh = ([line[-1] for line in lines[first : first + 6]] for first in (2, 11))
+    zeros, large, small, he, *_ = relu
+    assert float(he) < 1.5 < 2.2 < min(float(zeros), float(small))
+    assert large == "number"  # no number
+    zeros, _, small, *kept = map(float, tanh)
+    assert max(kept) < 1 < 2.2 < min(zeros, small)
+
+
+@pytest.mark.slow
+def test_the_example_of_batch_norm_shows_a_larger_rate_in_use(root, tmp_path, monkeypatch, capsys):
+    lines = lines_of(root, tmp_path, monkeypatch, capsys, "batch_norm")
+    off, off_faster, on, on_faster = (float(line[3]) for line in lines[1:])
+    assert max(off, on, on_faster) < 1 < 2.3 < off_faster

@@ -42,16 +42,19 @@ def bits(made):
     state = made._training_state()
     moments = [{name: array.tobytes() for name, array in views.items()} for views in state.moments]
     history = [{k: v for k, v in row.items() if k != "rows_per_second"} for row in made.history.rows]
-    return made.weights.flat.tobytes(), made.weights.averages_flat.tobytes(), moments, state.steps, history
+    counts = state.steps, made.step.drawn, made.epochs
+    return made.weights.flat.tobytes(), made.weights.averages_flat.tobytes(), moments, counts, history
 
 
+CHAIN = schedules.Warmup(0.02, 4) >> schedules.Constant(0.02, 5) >> schedules.Cosine(0.02, 20)
 OPTIMIZERS = [
     optim.SGD(0.05),
-    optim.SGD(0.05, momentum=0.9, clip_norm=0.3),
+    optim.SGD(CHAIN, momentum=0.9, clip_norm=0.3),
+    optim.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
     optim.AdaGrad(0.05),
-    optim.RMSProp(0.01),
+    optim.RMSProp(CHAIN, l1=0.001),
     optim.Adam(schedules.StepDecay(0.02, every=5)),
-    optim.AdamW(0.02),
+    optim.AdamW(CHAIN),
 ]
 
 
@@ -76,15 +79,38 @@ def test_stopped_at_any_step_and_resumed(tmp_path, steps, source):
     assert bits(first) == bits(whole)
 
 
+class SaveAfter(callbacks.Callback):
+    """Writes a file after so many batches, while the training goes on."""
+
+    def __init__(self, steps, path):
+        self.left, self.path = steps, path
+
+    def on_batch_end(self, batch, logs):
+        self.left -= 1
+        if self.left == 0:
+            self.trainer.save(self.path)
+
+
+@pytest.mark.parametrize("steps", [1, 6, 7, 8])  # of 7 an epoch
+def test_a_file_written_within_an_epoch_is_enough(tmp_path, steps):
+    (x, y), options = data(), {"validation": data(50), "batch_size": 32, "progress": False}
+    whole, second = trainer(), trainer(seed=99)
+    whole.fit(x, y, epochs=3, callbacks=[SaveAfter(steps, tmp_path / "file")], **options)
+    second.load(tmp_path / "file")
+    second.fit(x, y, epochs=3 - second.epochs, **options)
+    assert bits(second) == bits(whole)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
-def test_every_optimizer_goes_on(tmp_path, optimizer):
-    x, y = data()
-    whole, first, second = (trainer(optimizer) for _ in range(3))
-    whole.fit(x, y, epochs=3, batch_size=32, progress=False)
-    first.fit(x, y, epochs=1, batch_size=32, progress=False)
+def test_every_optimizer_goes_on_within_an_epoch(tmp_path, optimizer):
+    (x, y), options = data(), {"batch_size": 32, "progress": False}
+    whole, first, second = trainer(optimizer), trainer(optimizer), trainer(optimizer, seed=99)
+    whole.fit(x, y, epochs=3, **options)
+    first.fit(x, y, epochs=3, callbacks=[PressAfter(10)], **options)
+    assert (first.epochs, first.within_epoch) == (1, True)
     first.save(tmp_path / "file")
     second.load(tmp_path / "file")
-    second.fit(x, y, epochs=2, batch_size=32, progress=False)
+    second.fit(x, y, epochs=2, **options)
     assert bits(second) == bits(whole)
 
 
@@ -236,3 +262,37 @@ def test_the_description_in_a_file_is_plain_text(tmp_path):
     assert state["epochs"] == 1
     assert state["steps"] == 2
     assert math.isfinite(state["history"][0]["gradient_norm"])
+
+
+@pytest.mark.parametrize("steps", [1, 9])
+def test_a_loop_of_ones_own_goes_on_from_a_file_too(tmp_path, steps):
+    (x, y), optimizer = data(), optim.Adam(CHAIN)
+    model, loss = trainer()._model, fd.losses.SoftmaxCrossEntropy()
+    order = [batch for epoch in range(2) for batch in fd.data.batches(x, y, 32, seed=3, epoch=epoch)]
+
+    def step(**given):
+        return fd.TrainStep(model, loss, optimizer, batch_size=32, seed=3, device="cpu", **given)
+
+    whole, first = step(), step()
+    for batch in order:
+        whole(*batch)
+    for batch in order[:steps]:
+        first(*batch)
+    moments = {f"moment/{number}": moment for number, moment in enumerate(first.moments)}
+    counts = {"count": np.array([first.count, first.drawn])}
+    checkpoint.save(tmp_path / "file", {**first.weights.snapshot(), **moments, **counts})
+
+    found, _ = checkpoint.load(tmp_path / "file")
+    count, drawn = found.pop("count")
+    moments = [found.pop(name) for name in moments]
+    weights = nn.Weights(model, (6,))
+    weights.load(found)
+    second = step(weights=weights)
+    second.count, second.drawn = int(count), int(drawn)
+    for moment, saved in zip(second.moments, moments, strict=True):
+        moment[...] = saved
+    for batch in order[steps:]:
+        second(*batch)
+    assert second.weights.flat.tobytes() == whole.weights.flat.tobytes()
+    assert second.weights.averages_flat.tobytes() == whole.weights.averages_flat.tobytes()
+    assert [m.tobytes() for m in second.moments] == [m.tobytes() for m in whole.moments]

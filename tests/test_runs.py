@@ -172,9 +172,14 @@ def test_several_labels_a_row(capsys):
     ]
 
 
-@pytest.mark.parametrize("patience", ["0", "2"])
-def test_a_run_interrupted_and_resumed_is_that_of_one_that_was_not(monkeypatch, capsys, patience):
-    command = ["train", "--patience", patience, "--set", "dropout=0.3", "--epochs", "12", "--schedule", "cosine"]
+TABLE = ["--data", "houses.csv", "--target", "price", "--batch-size", "16"]
+RUNS = {"digits": [], "patience": ["--patience", "2"], "table": TABLE}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_interrupted_and_resumed_is_that_of_one_that_was_not(monkeypatch, capsys, run):
+    write_csv("houses.csv", ["size", "district", "age", "price"], houses())
+    command = ["train", *RUNS[run], "--set", "dropout=0.3", "--epochs", "12", "--schedule", "cosine"]
     assert main([*command, "--out", "whole"]) == 0
 
     class Press(callbacks.Callback):
@@ -193,7 +198,8 @@ def test_a_run_interrupted_and_resumed_is_that_of_one_that_was_not(monkeypatch, 
     assert main(["train", "--resume", "stopped"]) == 0
     first, second = (checkpoint.load(f"{name}/model.safetensors") for name in ("whole", "stopped"))
     assert {k: v.tobytes() for k, v in first[0].items()} == {k: v.tobytes() for k, v in second[0].items()}
-    histories = [json.loads(texts["training"])["history"] for _, texts in (first, second)]
+    histories = [json.loads(texts.pop("training"))["history"] for _, texts in (first, second)]
+    assert first[1] == second[1]  # columns, categories, names of classes, the configuration, the model
     for history in histories:
         for row in history:
             del row["rows_per_second"]
