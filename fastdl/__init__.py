@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "History",
+    "MovingAverage",
     "Predictor",
     "TrainStep",
     "Trainer",
@@ -24,6 +25,7 @@ __all__ = [
     "checkpoint",
     "data",
     "devices",
+    "find_learning_rate",
     "initializers",
     "losses",
     "metrics",
@@ -40,7 +42,9 @@ _HOMES = {
     "TrainStep": "step",
     "Trainer": "trainer",
     "History": "history",
+    "MovingAverage": "averages",
     "asarray": "devices",
+    "find_learning_rate": "learning_rate",
 }
 
 if TYPE_CHECKING:
@@ -62,8 +66,10 @@ if TYPE_CHECKING:
         schedules,
         testing,
     )
+    from .averages import MovingAverage
     from .devices import asarray
     from .history import History
+    from .learning_rate import find_learning_rate
     from .predictor import Predictor
     from .step import TrainStep
     from .trainer import Trainer

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -69,6 +70,15 @@ class Optimizer:
                 f"{type(self).__name__}: lr is {rate} after {step - 1} steps, wanted a number of 0 or more"
             )
         return rate
+
+    def scaled(self, factor: float) -> Self:
+        """The same optimizer with so many times the learning rate, at every step."""
+        rate = self.lr
+        if not 0 <= factor < math.inf:
+            raise ValueError(f"rate_factor is {factor!r}, wanted a number of 0 or more")
+        if factor == 1:
+            return self
+        return dataclasses.replace(self, lr=(lambda step: factor * rate(step)) if callable(rate) else factor * rate)
 
     def penalty(self, weights: Array) -> float:
         """What the penalties add to the loss, for weights (n,); 0 for weight decay that is decoupled."""
