@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "History",
+    "MovingAverage",
     "Predictor",
     "TrainStep",
     "Trainer",
@@ -26,6 +27,7 @@ __all__ = [
     "data",
     "devices",
     "ensemble",
+    "find_learning_rate",
     "initializers",
     "losses",
     "metrics",
@@ -42,7 +44,9 @@ _HOMES = {
     "TrainStep": "step",
     "Trainer": "trainer",
     "History": "history",
+    "MovingAverage": "averages",
     "asarray": "devices",
+    "find_learning_rate": "learning_rate",
 }
 
 if TYPE_CHECKING:
@@ -66,8 +70,10 @@ if TYPE_CHECKING:
         schedules,
         testing,
     )
+    from .averages import MovingAverage
     from .devices import asarray
     from .history import History
+    from .learning_rate import find_learning_rate
     from .predictor import Predictor
     from .step import TrainStep
     from .trainer import Trainer

@@ -1,6 +1,6 @@
 """What is to happen between epochs: stopping early, keeping checkpoints, writing tables.
 
-A callback of one's own overrides what it wants of `Callback`; the names are Keras's.
+A callback of one's own overrides what it wants of `Callback`; the names are Keras's, but for `on_epoch_trained`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import devices
 from .typing import Array
 
 if TYPE_CHECKING:
+    from .nn import Weights
     from .trainer import Trainer
 
 Logs = dict[str, float]
@@ -42,6 +44,9 @@ class Callback:
 
     def on_batch_end(self, batch: int, logs: Logs) -> None:
         """After a batch, counted from 0 in its epoch or, in one that is gone on with, from there; with its `loss`."""
+
+    def on_epoch_trained(self) -> None:
+        """After the last step of an epoch, before the validation set is measured."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """After an epoch, counted from 0, with its row of the history."""
@@ -90,6 +95,11 @@ def _monitored(name: str, monitor: str, logs: Logs) -> float:
     if monitor not in logs:
         raise ValueError(f"{name}: there is no {monitor!r} in the history, only {', '.join(logs)}")
     return logs[monitor]
+
+
+def _is_better(value: float, best: float, min_delta: float) -> bool:
+    """Whether a figure, of which more is better, is so by more than a difference; the first that is no NaN is."""
+    return value > best + min_delta or (best == -math.inf and value == value)
 
 
 class EarlyStopping(Callback):
@@ -163,7 +173,7 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         value = self._better * _monitored("EarlyStopping", self.monitor, logs)
-        if value > self.best + self.min_delta or (self.best == -math.inf and value == value):
+        if _is_better(value, self.best, self.min_delta):
             self.best, self.best_epoch, self.waited = value, epoch, 0
             if self.restore_best_weights:
                 self._weights = self.trainer.weights.snapshot()
@@ -187,6 +197,173 @@ class EarlyStopping(Callback):
         self.best, self.best_epoch, self.waited = (state.pop(name) for name in ("best", "best_epoch", "waited"))
         self._weights = state
         self._judge()
+
+
+class ReduceOnPlateau(Callback):
+    """Lower the learning rate when a figure has not become better for some epochs, and again after as many more.
+
+    It multiplies `trainer.rate_factor`, so that moments stay, a schedule goes on below, and the history and
+    files have the rate as it is. A further `fit` goes on with the rate that was reached.
+
+    Parameters
+    ----------
+    monitor : str
+        A column of the history, usually of the validation set.
+    patience : int
+        So many epochs in a row without a better figure lower the rate, from the next epoch on.
+    factor : float
+        What the rate is multiplied by, above 0 and below 1.
+    min_rate : float
+        The rate is not lowered below it.
+    min_delta : float
+        Better means better by more than this.
+    mode : {"auto", "min", "max"}
+        As in `EarlyStopping`, whose patience must be the longer one where both are used.
+
+    Examples
+    --------
+    >>> from fastdl.callbacks import ReduceOnPlateau
+    >>> callback = ReduceOnPlateau("val_loss", patience=3, factor=0.1, min_rate=1e-5)
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 3,
+        *,
+        factor: float = 0.1,
+        min_rate: float = 0.0,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+    ):
+        if patience < 1 or min_delta < 0 or not 0 <= min_rate < math.inf:
+            raise ValueError(
+                f"ReduceOnPlateau: got patience={patience}, min_delta={min_delta} and min_rate={min_rate}, wanted at "
+                "least 1, and numbers of 0 or more"
+            )
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceOnPlateau: factor is {factor!r}, wanted above 0 and below 1; 0.1 drops tenfold")
+        self.monitor, self.patience, self.factor = monitor, patience, factor
+        self.min_rate, self.min_delta = min_rate, min_delta
+        self._better = _sign("ReduceOnPlateau", monitor, mode)
+        self.best, self.waited = -math.inf, 0
+
+    def on_train_begin(self) -> None:
+        _check_monitor("ReduceOnPlateau", self.monitor, self.trainer)
+        self.best, self.waited = -math.inf, 0
+
+    def key(self) -> str:
+        return f"ReduceOnPlateau({self.monitor}, {self._better})"
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        value = self._better * _monitored("ReduceOnPlateau", self.monitor, logs)
+        if _is_better(value, self.best, self.min_delta):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        rate = logs["learning_rate"]
+        if self.waited >= self.patience and rate > self.min_rate * (1 + 1e-9):  # which rounding may leave above it
+            lowered = max(self.factor, self.min_rate / rate)
+            self.trainer.rate_factor *= lowered
+            self.waited = 0
+            self.trainer.say(
+                f"after epoch {epoch + 1}: no better {self.monitor} for {self.patience} epochs; "
+                f"the learning rate falls to {lowered * rate:.2g}"
+            )
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.best, self.waited = state["best"], state["waited"]
+
+
+class AverageWeights(Callback):
+    """Keep an exponential moving average of the weights over the steps, and leave it in their place.
+
+    v = beta v + (1 - beta) w after every step, corrected v / (1 - beta^t) after t steps: a mean over about the
+    last 1 / (1 - beta) steps, which takes out the noise of single batches.
+
+    From the last step of an epoch to the first of the next the average is in place: it is what is validated,
+    chosen by `EarlyStopping`, saved, and left in the end. Training goes on with the weights themselves. (If it
+    ends within an epoch, those are left. A further `fit` begins with what is in place; but one that goes on from
+    a file, or after an interruption, with the weights themselves, so that the bits are those of a single run.)
+
+    Running averages of batch norm are averaged likewise. That suits weights that change slowly; variances come
+    out a little too large, by the noise that is averaged out of the weights.
+
+    Parameters
+    ----------
+    beta : float
+        At least 0, and below 1: 0.99 for about 100 steps.
+
+    References
+    ----------
+    Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992, of a plain mean. Tarvainen
+    and Valpola, Mean teachers are better role models, 2017, https://arxiv.org/abs/1703.01780.
+
+    Examples
+    --------
+    >>> from fastdl.callbacks import AverageWeights
+    >>> callback = AverageWeights(beta=0.99)
+    """
+
+    def __init__(self, beta: float = 0.999):
+        if not 0 <= beta < 1:
+            raise ValueError(f"AverageWeights: beta is {beta!r}, wanted at least 0 and below 1")
+        self.beta = beta
+        self._forget()
+
+    def _forget(self) -> None:
+        self.steps, self.in_place = 0, False
+        self._other: Weights | None = None  # the average, and while that is in place the weights that are trained
+
+    def on_train_begin(self) -> None:
+        self._forget()
+
+    def key(self) -> str:
+        return f"AverageWeights({self.beta})"
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        if self.in_place:
+            self._exchange()
+
+    def on_batch_end(self, batch: int, logs: Logs) -> None:
+        weights = self.trainer.weights
+        self.steps += 1
+        if self._other is None:
+            self._other = weights.copy()
+        share = (1 - self.beta) / (1 - self.beta**self.steps)  # of the newest in the corrected average
+        for average, newest in _flats(self._other, weights):
+            average += share * (newest - average)
+
+    def on_epoch_trained(self) -> None:
+        if self._other is not None and not self.in_place:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        assert self._other is not None
+        for array, other in _flats(self.trainer.weights, self._other):
+            kept = devices.copy(array)
+            devices.write(array, other)  # in place: the step has recorded its address
+            devices.write(other, kept)
+        self.in_place = not self.in_place
+
+    def state(self) -> dict[str, Any]:
+        other = self._other.snapshot() if self._other else {}
+        return {"steps": self.steps, "in_place": self.in_place, **other}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        self.steps, self.in_place = state.pop("steps"), state.pop("in_place")
+        if state:
+            self._other = self.trainer.weights.copy()
+            self._other.load(state)
+
+
+def _flats(one: Weights, other: Weights) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """The parameters of both, and the running averages of both."""
+    return (one.flat, other.flat), (one.averages_flat, other.averages_flat)
 
 
 class ModelCheckpoint(Callback):

@@ -20,11 +20,23 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "start_distribution": ("normal", "truncated_normal", "uniform"),
     "loss": ("auto", "cross_entropy", "mse", "l1", "huber"),
     "optimizer": ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"),
-    "schedule": ("constant", "step", "cosine"),
+    "schedule": (
+        "constant",
+        "step",
+        "cosine",
+        "one_cycle",
+        "triangular",
+        "inverse_time",
+        "exponential",
+        "inverse_sqrt",
+    ),
     "device": ("auto", "cpu", "cuda"),
 }
 CLIPS = "clip_norm", "clip_norm_each", "clip_value"
 START_KEYS = {"normal": ("start_scale",), "variance_scaling": ("start_scale", "start_mode", "start_distribution")}
+AT_LEAST_1 = "epochs", "batch_size", "accumulate", "members", "jobs"
+LEAST = dict.fromkeys(AT_LEAST_1, 1) | {"period": 2, "warmup": 0, "plateau": 0, "patience": 0}
+OF_ALL_EPOCHS = "step", "cosine", "one_cycle"  # schedules that are another with more epochs
 TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -69,10 +81,16 @@ class Config:
     loss: str = _told("auto", "auto is cross-entropy for classes, the squared error for numbers")
     smoothing: float = _told(0.0, "label smoothing")
     optimizer: str = _told("adam", "how parameters follow from gradients")
-    learning_rate: float = _told(3e-3, "at its highest")
+    learning_rate: float | str = _told(3e-3, "at its highest; auto finds it by a range test")
     momentum: float = _told(0.9, "of momentum and nesterov")
-    schedule: str = _told("constant", "how the rate falls: not, tenfold at 1/2 and 3/4 of the epochs, or by a cosine")
-    warmup: int = _told(0, "epochs over which the rate rises")
+    schedule: str = _told("constant", "how the rate goes; step drops it tenfold at 1/2 and at 3/4 of the epochs")
+    decay: float = _told(0.95, "an epoch: exponential's factor; inverse_time is rate / (1 + decay * epoch)")
+    period: int = _told(10, "epochs in which triangular goes up and down")
+    warmup: int = _told(0, "epochs over which the rate rises; of one_cycle the first part, else 3/10 of all")
+    plateau: int = _told(0, "lower the rate tenfold after so many epochs without a lower dev loss; 0 never")
+    average_weights: float = _told(
+        0.0, "keep and use a moving average of the weights: 0.99 over about 100 steps; 0 none"
+    )
     weight_decay: float = _told(0.0, "L2 on weights; under adamw decoupled")
     l1: float = _told(0.0, "L1 on weights")
     penalty_over_rows: bool = _told(False, "divide weight_decay and l1 by the rows of a batch, as course notes do")
@@ -91,8 +109,7 @@ class Config:
     def __post_init__(self) -> None:
         if isinstance(self.dropout, (int, float)):
             object.__setattr__(self, "dropout", (float(self.dropout),))
-        at_least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "members": 1, "jobs": 1, "warmup": 0, "patience": 0}
-        for name, least in at_least.items():
+        for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least {least}")
         if self.batch_norm and self.batch_size < 2 * self.accumulate:
@@ -111,14 +128,22 @@ class Config:
             raise ValueError(f"layers are {self.layers}, wanted widths of at least 1")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed is {self.seed}, wanted 0 to 2^64 - 1")
-        for name in ("dropout", "input_dropout", "smoothing", "momentum"):
+        for name in ("dropout", "input_dropout", "smoothing", "momentum", "average_weights"):
             value = getattr(self, name)
             for share in value if isinstance(value, tuple) else (value,):
                 if share is not None and not 0 <= share < 1:
                     raise ValueError(f"{name} is {share}, wanted at least 0 and below 1")
-        for name in ("learning_rate", "weight_decay", "l1"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} is {getattr(self, name)}, wanted 0 or more")
+        for name in ("learning_rate", "weight_decay", "l1", "decay"):
+            value = getattr(self, name)
+            if value != "auto" and not 0 <= value < float("inf"):
+                raise ValueError(f"{name} is {value}, wanted 0 or more")
+        if self.schedule == "exponential" and not 0 < self.decay <= 1:
+            raise ValueError(f"decay is {self.decay}, wanted above 0 and at most 1 for the exponential schedule")
+        if 0 < self.patience <= self.plateau:
+            raise ValueError(
+                f"plateau is {self.plateau} and patience {self.patience}: the training would end before the rate "
+                "falls; wanted a smaller plateau"
+            )
         clips = {name: getattr(self, name) for name in CLIPS if getattr(self, name) is not None}
         for name, limit in clips.items():
             if not 0 < limit < float("inf"):
@@ -236,9 +261,19 @@ def kind_of(name: str) -> tuple[type, bool]:
     return _kind(typing.get_type_hints(Config)[name])
 
 
+def takes_auto(name: str) -> bool:
+    """Whether a key's value may be "auto" in the place of a number."""
+    return _takes_auto(typing.get_type_hints(Config)[name])
+
+
+def _takes_auto(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType) and typing.get_args(hint)[1] is str
+
+
 def _kind(hint: Any) -> tuple[type, bool]:
     if isinstance(hint, types.UnionType):
-        *_, hint = (part for part in typing.get_args(hint) if part is not type(None))  # of one or several, several
+        kinds = [part for part in typing.get_args(hint) if part is not type(None)]
+        hint = kinds[0] if str in kinds else kinds[-1]  # before "| str" for auto; of one or several, several
     if typing.get_origin(hint) is tuple:
         return typing.get_args(hint)[0], True
     return hint, False
@@ -246,13 +281,16 @@ def _kind(hint: Any) -> tuple[type, bool]:
 
 def _converted(where: str, key: str, value: Any, hint: Any) -> Any:
     kind, several = _kind(hint)
+    wanted = TYPES[kind] + " or a list of them" * several + ", or auto" * _takes_auto(hint)
+    if _takes_auto(hint) and value == "auto":
+        return value
     values = value if several and isinstance(value, (list, tuple)) else [value]
     found = []
     for each in values:
         if kind is float and isinstance(each, int) and not isinstance(each, bool):
             each = float(each)
         if type(each) is not kind:
-            raise ValueError(f"{where}: {key} is {value!r}, wanted {TYPES[kind]}{' or a list of them' * several}")
+            raise ValueError(f"{where}: {key} is {value!r}, wanted {wanted}")
         found.append(each)
     return tuple(found) if several else found[0]
 

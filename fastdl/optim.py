@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from fnmatch import fnmatchcase
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class Optimizer:
             )
         return rate
 
-    def rate_factor(self, param: str) -> float:
+    def factor_of(self, param: str) -> float:
         """What the learning rate is multiplied by for the parameter of this name."""
         return next((factor for pattern, factor in self.rates.items() if fnmatchcase(param, pattern)), 1.0)
 
@@ -112,6 +113,15 @@ class Optimizer:
         found = copy.copy(self)
         vars(found).update(weight_decay=self.weight_decay / rows, l1=self.l1 / rows, penalty_over_rows=False)
         return found
+
+    def scaled(self, factor: float) -> Self:
+        """The same optimizer with so many times the learning rate, at every step."""
+        rate = self.lr
+        if not 0 <= factor < math.inf:
+            raise ValueError(f"rate_factor is {factor!r}, wanted a number of 0 or more")
+        if factor == 1:
+            return self
+        return dataclasses.replace(self, lr=(lambda step: factor * rate(step)) if callable(rate) else factor * rate)
 
     def penalty(self, weights: Array) -> float:
         """What the penalties add to the loss, for weights (n,); 0 for weight decay that is decoupled.

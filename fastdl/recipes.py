@@ -12,12 +12,20 @@ from typing import Any
 import numpy as np
 
 from . import backend, checkpoint, initializers, losses, metrics, nn, optim, schedules
-from .callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
+from .callbacks import (
+    AverageWeights,
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    ReduceOnPlateau,
+    TerminateOnNaN,
+)
 from .config import CLIPS, Config
 from .ensemble import Bagging
 from .feed import steps_of_epoch
 from .files import write_atomic
 from .history import History
+from .learning_rate import find_learning_rate
 from .preparation import Preparation, Prepared, fingerprint, prepare
 from .trainer import Trainer
 from .typing import Array
@@ -129,20 +137,36 @@ def loss(config: Config, task: str) -> losses.Loss:
     return made[config.loss]
 
 
+def schedule(config: Config, steps: int) -> schedules.Schedule:
+    """How a run's learning rate goes, with so many steps an epoch."""
+    lr, warmup, total = float(config.learning_rate), config.warmup * steps, config.epochs * steps
+    if config.schedule == "one_cycle":
+        return schedules.OneCycle(lr, total, rise=config.warmup / config.epochs or 0.3)
+    made: dict[str, Callable[[], schedules.Schedule]] = {
+        "constant": lambda: schedules.Constant(lr),
+        "step": lambda: _two_drops(lr, warmup, total),
+        "cosine": lambda: schedules.Cosine(lr, total - warmup),
+        "triangular": lambda: schedules.Triangular(lr, config.period * steps, low=lr / 10),
+        "inverse_time": lambda: schedules.InverseTime(lr, config.decay, steps),
+        "exponential": lambda: schedules.Exponential(lr, config.decay, steps),
+        "inverse_sqrt": lambda: schedules.InverseSqrt(lr, steps),
+    }
+    after = made[config.schedule]()
+    return schedules.Warmup(lr, warmup) >> after if warmup else after
+
+
+def _two_drops(lr: float, warmup: int, total: int) -> schedules.Schedule:
+    """Tenfold at 1/2 and 3/4 of the steps, but not in those of the warm-up, which stand before."""
+    first, second = (max(share, warmup + at) for at, share in ((1, total // 2), (2, 3 * total // 4)))
+    drops = schedules.Constant(lr, first - warmup) >> schedules.Constant(lr / 10, second - first)
+    return drops >> schedules.Constant(lr / 100)
+
+
 def optimizer(config: Config, steps: int) -> optim.Optimizer:
     """How a run's parameters follow from gradients, with so many steps an epoch."""
     names = "weight_decay", "l1", "penalty_over_rows", *CLIPS
     shared: dict[str, Any] = {name: getattr(config, name) for name in names} | {"rates": config.factors()}
-    lr, warmup, total = config.learning_rate, config.warmup * steps, config.epochs * steps
-    rate: schedules.Schedule = schedules.Constant(lr)
-    if config.schedule == "step":
-        first, second = (max(share, warmup + at) for at, share in ((1, total // 2), (2, 3 * total // 4)))
-        rate = schedules.Constant(lr, first - warmup) >> schedules.Constant(lr / 10, second - first)
-        rate = rate >> schedules.Constant(lr / 100)
-    elif config.schedule == "cosine":
-        rate = schedules.Cosine(lr, total - warmup)
-    if warmup:
-        rate = schedules.Warmup(lr, warmup) >> rate
+    rate = schedule(config, steps)
     made: dict[str, Callable[[], optim.Optimizer]] = {
         "sgd": lambda: optim.SGD(rate, **shared),
         "momentum": lambda: optim.SGD(rate, momentum=config.momentum, **shared),
@@ -192,9 +216,13 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     say(_about(config, prepared))
     if config.data != "digits":
         say(how.describe())
-    run = _untrained(config, how, len(prepared.train[0]))
     if backend.must_compile():
         say("compiling kernels, which are kept for later runs")
+    if config.learning_rate == "auto":
+        config = _with_rate(config, prepared, say)
+        if out is not None:  # for a run that goes on with this one
+            write_atomic(out / "config.toml", config.to_toml().encode())
+    run = _untrained(config, how, len(prepared.train[0]))
     options: dict[str, Any] = {
         "validation": prepared.dev,
         "batch_size": config.batch_size,
@@ -283,8 +311,23 @@ def _trainer(config: Config, how: Preparation, rows: int) -> Trainer:
     return trainer
 
 
+def _with_rate(config: Config, prepared: Prepared, say: Say) -> Config:
+    """The configuration with the learning rate that a range test proposes."""
+    trainer = _trainer(dataclasses.replace(config, learning_rate=1.0), prepared.how, len(prepared.train[0]))
+    found = find_learning_rate(trainer, *prepared.train, batch_size=config.batch_size, accumulate=config.accumulate)
+    say(
+        f"learning rate {found.proposed:g}: a tenth of that of the lowest loss in a range test of {len(found.rates)} "
+        f"steps, from {found.rates[0]:.2g} to {found.rates[-1]:.2g}"
+    )
+    return dataclasses.replace(config, learning_rate=found.proposed)
+
+
 def _callbacks(config: Config, how: Preparation, out: Path | None) -> list[Callback]:
     found: list[Callback] = [TerminateOnNaN()]
+    if config.average_weights:
+        found.append(AverageWeights(config.average_weights))
+    if config.plateau:
+        found.append(ReduceOnPlateau("val_loss", config.plateau))
     if config.patience:
         found.append(EarlyStopping("val_loss", config.patience))
     if out is not None:

@@ -57,6 +57,8 @@ class State:
     history: list[dict[str, float]]
     callbacks: dict[str, dict[str, Any]]
     """What each of them noted, numbers and arrays."""
+    rate_factor: float = 1.0
+    """What the learning rate is multiplied by."""
     about: dict[str, str] = field(default_factory=dict)
     """For people: what the model and the optimizer are."""
 
@@ -86,6 +88,7 @@ class State:
             "frozen": self.frozen,
             "history": self.history,
             "callbacks": noted,
+            "rate_factor": self.rate_factor,
         }
         training = json.dumps(plain, default=float)  # callbacks may put NumPy's numbers into the history
         checkpoint.save(path, {**self.weights, **held, **arrays}, {**texts, **self.about, TEXT: training})

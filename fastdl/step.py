@@ -109,6 +109,8 @@ class TrainStep:
     drawn : int
         Steps made with any, by which masks of dropout are told apart. A loop of one's own that keeps this,
         `count`, `moments` and the weights goes on from them to the bit.
+    rate_factor : float
+        What the optimizer's learning rate is multiplied by, from the next step on.
 
     Examples
     --------
@@ -144,6 +146,7 @@ class TrainStep:
         self.batch_size, self.seed = batch_size, seed
         self.dtype = np.dtype(dtype or (weights.dtype if weights else np.float32))
         self.device = backend.device(device)
+        self.rate_factor = 1.0
         self.count = 0
         self.drawn = 0  # steps by which random numbers are told apart
         self._record, self._deterministic = record, deterministic
@@ -179,6 +182,15 @@ class TrainStep:
     def optimizer(self) -> Optimizer:
         """What changes the parameters; a TrainStep is made for one, whose kernel it has recorded."""
         return self._optimizer
+
+    @property
+    def rate_factor(self) -> float:
+        """What the learning rate is multiplied by."""
+        return self._rate_factor
+
+    @rate_factor.setter
+    def rate_factor(self, factor: float) -> None:
+        self._rate_factor, self._scaled = float(factor), self._optimizer.scaled(factor)
 
     @property
     def weights(self) -> Weights:
@@ -375,7 +387,7 @@ class TrainStep:
         _INTEGERS.pack_into(
             control.bytes, 0, seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, self.drawn + 1, first_row, start
         )
-        scalars = self._optimizer.for_rows(total).scalars(self.count + 1)
+        scalars = self._scaled.for_rows(total).scalars(self.count + 1)
         struct.pack_into(f"{2 + len(scalars)}d", control.bytes, 8 * LOSS, loss, 1 / total, *scalars)
         if self.device == "cuda":
             _LAST.pack_into(control.bytes, 8 * WORDS, self._unsummed, first_row > 0)

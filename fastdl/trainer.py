@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import os
@@ -20,7 +21,7 @@ from .losses import Loss
 from .nn import Layer, Weights
 from .nn.place import Places
 from .nn.weights import check_shapes
-from .optim import Optimizer
+from .optim import Optimizer, Rate
 from .predictor import Predictor
 from .progress import Progress
 from .state import EpochBegun, State
@@ -70,6 +71,9 @@ class Trainer:
     ----------
     optimizer : Optimizer
         Another one may take its place between two calls of `fit`; it begins without moments.
+    rate_factor : float
+        What the optimizer's learning rate is multiplied by, from the next step on; its moments stay. It is
+        kept in files, and 1 again for another optimizer.
     step : TrainStep
         None before the first `fit`; it holds the optimizer's state.
     epochs : int
@@ -121,6 +125,7 @@ class Trainer:
         self._metrics, self._library = _named(wanted), {name for name in wanted if isinstance(name, str)}
         self.device, self.seed, self.dtype = backend.device(device), seed, np.dtype(dtype)
         self._deterministic = deterministic
+        self._rate_factor = 1.0
         self.step: TrainStep | None = None
         self.epochs = 0
         self.history = History()
@@ -145,6 +150,19 @@ class Trainer:
     def optimizer(self, optimizer: Optimizer) -> None:
         self._only_between_fits("another optimizer can take its place")
         self._optimizer = optimizer
+        self.rate_factor = 1.0
+
+    @property
+    def rate_factor(self) -> float:
+        """What the learning rate is multiplied by."""
+        return self._rate_factor
+
+    @rate_factor.setter
+    def rate_factor(self, factor: float) -> None:
+        self.optimizer.scaled(factor)  # which raises for what is no factor
+        self._rate_factor = float(factor)
+        if self.step:
+            self.step.rate_factor = self._rate_factor
 
     @property
     def loss(self) -> Loss:
@@ -212,6 +230,43 @@ class Trainer:
             self._carried, self._weights, self.step = self._training_state(), new, None
             self._idle.clear()
         self._frozen = patterns
+
+    def copy(self, *, lr: Rate | None = None) -> Trainer:
+        """The training as it is now, in arrays of its own: what is done with it leaves this one as it is.
+
+        Weights, moments, steps and epochs made, history and random numbers to come are the same; callbacks
+        stay behind.
+
+        Parameters
+        ----------
+        lr : float, or a function of how many steps were made before, optional
+            Another learning rate, for the same optimizer with the same moments.
+
+        Examples
+        --------
+        >>> import fastdl as fd
+        >>> x, y = fd.data.load_digits()
+        >>> trainer = fd.Trainer(fd.nn.Linear(10), fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam(1e-3))
+        >>> _ = trainer.fit(x / 16, y, epochs=1, progress=False)
+        >>> faster = trainer.copy(lr=1e-2)
+        >>> _ = faster.fit(x / 16, y, epochs=1, progress=False)
+        >>> trainer.epochs, faster.epochs
+        (1, 2)
+        """
+        new, state = copy.copy(self), self._training_state()
+        if lr is not None:
+            new._optimizer, new._rate_factor = dataclasses.replace(self.optimizer, lr=lr), 1.0
+        new._carried = None
+        if state:
+            moments = [{name: devices.copy(view) for name, view in views.items()} for views in state.moments]
+            new._carried = TrainingState(new._optimizer, state.steps, moments)
+        new._drawn = self.step.drawn if self.step else self._drawn
+        new._weights = self._weights.copy() if self._weights else None
+        new._begun, new.history = dataclasses.replace(self._begun), History()
+        new.history.rows = [dict(row) for row in self.history.rows]
+        new._callbacks, new._states, new._idle = [], {}, []
+        new.step, new._show, new._fitting = None, None, False
+        return new
 
     # ------------------------------------------------------------ training
 
@@ -410,11 +465,13 @@ class Trainer:
         decayed = weights.flat[: weights.decayed if penalised else 0]  # read from a GPU only if they are needed
         mean_rows = max(1, begun.rows) / max(1, begun.batches)  # so that it is a mean over rows, as the loss is
         row["penalty"] = self.optimizer.for_rows(mean_rows).penalty(devices.read(decayed))
+        for callback in self._callbacks:
+            callback.on_epoch_trained()
         if training is not None:
             row |= {f"train_{name}": value for name, value in self._evaluate(training, asked).items()}
         if validation is not None:
             row |= {f"val_{name}": value for name, value in self._evaluate(validation, asked).items()}
-        row["learning_rate"] = self.optimizer.learning_rate(max(1, state.steps if state else 1))
+        row["learning_rate"] = self.rate_factor * self.optimizer.learning_rate(max(1, state.steps if state else 1))
         row["gradient_norm"] = begun.norm
         return row
 
@@ -477,6 +534,7 @@ class Trainer:
             weights=self.build(row),
             deterministic=self._deterministic,
         )
+        new.rate_factor = self.rate_factor
         self._drawn = new.drawn = old.drawn if old else self._drawn
         if carried:
             new.count = carried.steps
@@ -642,6 +700,7 @@ class Trainer:
             frozen=self._frozen,
             history=self.history.rows,
             callbacks=self._states or {key: callback.state() for key, callback in _keyed(self._callbacks)},
+            rate_factor=self.rate_factor,
             about={"model": repr(self._model), "optimizer": repr(self.optimizer)},
         ).save(path, texts or {}, arrays or {})
 
@@ -689,6 +748,7 @@ class Trainer:
             return
         self.seed, self.epochs, self._drawn = state.seed, state.epochs, state.drawn
         self._begun, self._states = state.begun, state.callbacks
+        self.rate_factor = state.rate_factor
         self.history = History()
         self.history.rows = state.history
         if not self._frozen and state.frozen:

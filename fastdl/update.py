@@ -34,7 +34,7 @@ def stretches(weights: Weights, optimizer: Optimizer) -> list[Stretch]:
     ends = [*(offsets[name] for name in names[1:]), weights.trained]
     found: list[Stretch] = []
     for name, end in zip(names, ends, strict=True):
-        factor = optimizer.rate_factor(name)
+        factor = optimizer.factor_of(name)
         if found and found[-1].factor == factor and optimizer.clip_norm_each is None:
             found[-1] = found[-1]._replace(stop=end)
         else:

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 # A module imports from floors below its own, and on its own floor never in a circle.
 FLOORS = [
     {"backend", "devices", "kernels", "typing"},
-    {"ops", "recorder", "random", "checks", "files"},
-    {"arena", "schedules", "initializers"},
+    {"ops", "recorder", "random", "checks", "files", "drawing"},
+    {"arena", "averages", "schedules", "initializers"},
     {"nn", "losses", "optim", "regularizers", "course", "testing"},
     {"step", "update", "predictor", "data", "metrics", "checkpoint", "distributed"},
-    {"trainer", "callbacks", "ensemble", "feed", "history", "interrupt", "progress", "state"},
+    {"trainer", "callbacks", "ensemble", "feed", "history", "interrupt", "learning_rate", "progress", "state"},
     {
         "cli",
         "bench",

@@ -60,6 +60,7 @@ def test_the_main_job_reaches_its_accuracy():
     ("arguments", "message"),
     [
         (["--epochs", "0"], "epochs is 0, wanted at least 1"),
+        (["--set", "learning_rate=fast"], "--set: learning_rate is 'fast', wanted a number, or auto"),
         (["--batch-norm", "--batch-size", "1"], "batch_size is 1, wanted at least 2"),
         (["--layers", "8", "0"], "layers are"),
         (["--seed", "-1"], "seed is -1"),

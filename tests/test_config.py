@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastdl import nn, recipes
 from fastdl.cli import main
-from fastdl.config import CHOICES, Config, assigned, help_of
+from fastdl.config import CHOICES, Config, assigned, help_of, takes_auto
 
 
 def test_it_comes_back_from_its_toml():
@@ -17,6 +17,15 @@ def test_it_comes_back_from_its_toml():
     config = Config(start="variance_scaling", start_scale=2.0, start_mode="fan_out", start_distribution="uniform")
     assert Config.from_toml(config.to_toml(), "run.toml") == config
     assert Config.from_toml(Config().to_toml(), "run.toml") == Config()
+
+
+def test_a_rate_may_be_auto():
+    config = Config.of({"learning_rate": "auto"}, "run.toml")
+    assert config.learning_rate == "auto"
+    assert Config.from_toml(config.to_toml(), "run.toml") == config
+    assert [name for name in ("learning_rate", "target", "dropout", "epochs", "layers") if takes_auto(name)] == [
+        "learning_rate"
+    ]
 
 
 def test_later_values_overrule_earlier_ones():
@@ -28,6 +37,7 @@ def test_later_values_overrule_earlier_ones():
     ("text", "value"),
     [
         ("learning_rate=1e-2", 0.01),
+        ("learning_rate=auto", "auto"),
         ("layers=[64, 32]", [64, 32]),
         ("optimizer=sgd", "sgd"),
         ('optimizer="sgd"', "sgd"),
@@ -46,7 +56,13 @@ def test_assignments_hold_toml_or_text(text, value):
         ({"learnig_rate": 1}, "run.toml: there is no key 'learnig_rate'; did you mean 'learning_rate'?"),
         ({"epochs": 2.5}, "run.toml: epochs is 2.5, wanted a whole number"),
         ({"epochs": True}, "run.toml: epochs is True, wanted a whole number"),
-        ({"learning_rate": "fast"}, "run.toml: learning_rate is 'fast', wanted a number"),
+        ({"learning_rate": "fast"}, "run.toml: learning_rate is 'fast', wanted a number, or auto"),
+        ({"epochs": "auto"}, "run.toml: epochs is 'auto', wanted a whole number"),
+        ({"schedule": "exponential", "decay": 2.0}, "decay is 2.0, wanted above 0 and at most 1 for the exponential"),
+        ({"decay": -1}, "decay is -1.0, wanted 0 or more"),
+        ({"period": 1}, "period is 1, wanted at least 2"),
+        ({"average_weights": 1.0}, "average_weights is 1.0, wanted at least 0 and below 1"),
+        ({"plateau": 5, "patience": 5}, "plateau is 5 and patience 5: the training would end before the rate falls"),
         ({"layers": [8, "x"]}, r"run.toml: layers is \[8, 'x'\], wanted a whole number or a list of them"),
         ({"batch_norm": 1}, "run.toml: batch_norm is 1, wanted true or false"),
         ({"optimizer": "adm"}, "optimizer is 'adm', wanted 'adam', one of sgd, momentum"),

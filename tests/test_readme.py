@@ -87,3 +87,27 @@ def test_the_example_of_batch_norm_shows_a_larger_rate_in_use(root, tmp_path, mo
     lines = lines_of(root, tmp_path, monkeypatch, capsys, "batch_norm")
     off, off_faster, on, on_faster = (float(line[3]) for line in lines[1:])
     assert max(off, on, on_faster) < 1 < 2.3 < off_faster
+
+
+@pytest.mark.slow
+@pytest.mark.numba  # the reference kernels would take minutes
+def test_the_example_of_schedules_shows_what_it_says(root, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("sys.argv", ["schedules.py", "--plot", str(tmp_path / "schedules.png")])
+    runpy.run_path(str(root / "examples/schedules.py"))
+    said = capsys.readouterr().out
+    shares = {line[:22].strip(): float(line.split()[-3]) for line in said.splitlines() if "of constant's" in line}
+    assert len(shares) == 11
+    assert shares["tenfold drop at 4/5"] < 0.5
+    assert all(shares[name] > 3 for name in ("1 / (1 + epoch)", "0.95 an epoch", "0.995 a step"))
+    assert (tmp_path / "schedules.png").stat().st_size > 50_000
+
+
+def test_the_example_of_the_range_test_trains_at_what_it_proposes(root, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("sys.argv", ["range_test.py", "--plot", str(tmp_path / "test.png")])
+    runpy.run_path(str(root / "examples/range_test.py"))
+    accuracies = re.findall(r"([0-9.]+)%, ([0-9.]+)%", capsys.readouterr().out)
+    assert len(accuracies) == 4
+    assert min(float(proposed) for proposed, _ in accuracies) > 93
+    assert (tmp_path / "test.png").stat().st_size > 50_000

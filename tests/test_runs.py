@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 import signal
 import struct
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from fastdl import callbacks, checkpoint, recipes
 from fastdl.cli import main
+from fastdl.config import Config
 from fastdl.preparation import read
 
 FAST = ["--epochs", "30", "--layers", "16", "--batch-size", "16"]
@@ -358,3 +360,79 @@ def test_the_steps_of_an_epoch_leave_out_what_is_left_out():
     rates = [late.learning_rate(step) for step in range(1, 10)]
     assert rates[5] == pytest.approx(3e-3)
     assert rates[-1] == pytest.approx(3e-5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),  # rates of the first steps of the epochs, two steps each
+    [
+        ({"schedule": "inverse_time", "decay": 1.0}, [1, 1 / 2, 1 / 3, 1 / 4]),
+        ({"schedule": "exponential", "decay": 0.5}, [1, 0.5, 0.25, 0.125]),
+        ({"schedule": "inverse_sqrt"}, [1, 2**-0.5, 3**-0.5, 0.5]),
+        ({"schedule": "inverse_sqrt", "warmup": 2}, [1 / 4, 3 / 4, 1, 2**-0.5]),
+        ({"schedule": "triangular", "period": 2}, [0.1, 1, 0.1, 1]),
+        ({"schedule": "one_cycle", "warmup": 2}, [0.04, 0.52, 1, 0.5]),
+        ({"schedule": "one_cycle"}, [0.04, 1, 0.75, 0.25]),  # a rise of 3/10, 2 steps of 8
+    ],
+)
+def test_schedules_by_their_names(keys, wanted):
+    made = recipes.optimizer(recipes.Config(learning_rate=0.1, epochs=4, **keys), 2)
+    assert [made.learning_rate(1 + 2 * epoch) / 0.1 for epoch in range(4)] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_rate_that_the_run_finds_itself(capsys):
+    command = ["train", "--learning-rate", "auto", "--out", "run", *FAST, "--epochs", "3"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    rate = float(re.search(r"learning rate ([0-9.e-]+): a tenth of that of the lowest loss in a range test", said)[1])
+    assert 1e-3 < rate < 0.3
+    kept = Config.from_toml(Path("run/config.toml").read_text(), "config.toml")
+    assert kept.learning_rate == rate
+    # The number in the file makes the same run, and the run goes on with it.
+    assert main(["train", "--config", "run/config.toml", "--out", "again"]) == 0
+    assert "range test" not in capsys.readouterr().out
+    assert weights("again") == weights("run")
+    assert main(["train", "--resume", "run", "--epochs", "4"]) == 0
+    assert "range test" not in capsys.readouterr().out
+    assert float(read_rows("run/history.csv")[-1]["learning_rate"]) == rate
+
+
+class Fail(callbacks.Callback):
+    """Ends a training as a crash does."""
+
+    def on_epoch_end(self, epoch, logs):
+        if epoch == 1:
+            raise RuntimeError("no power")
+
+
+def test_a_rate_that_was_found_outlives_a_crash(capsys, monkeypatch):
+    command = ["train", "--learning-rate", "auto", *FAST, "--epochs", "3"]
+    assert main([*command, "--out", "whole"]) == 0
+    made = recipes._callbacks
+    with monkeypatch.context() as patched:
+        patched.setattr(recipes, "_callbacks", lambda *of: [*made(*of), Fail()])
+        assert main([*command, "--out", "run"]) == 2
+    capsys.readouterr()
+    assert main(["train", "--resume", "run"]) == 0
+    assert "range test" not in capsys.readouterr().out
+    assert weights("run") == weights("whole")
+
+
+def weights(run):
+    arrays = checkpoint.load(Path(run) / "model.safetensors")[0]
+    return {name: array.tobytes() for name, array in arrays.items() if "/" not in name}
+
+
+def test_a_run_with_a_plateau_and_an_average_goes_on_to_the_bit(capsys):
+    write_csv("flowers.csv", ["length", "width", "kind"], flowers())
+    options = ["--data", "flowers.csv", "--target", "kind", *FAST, "--learning-rate", "0.3", "--plateau", "2"]
+    options += ["--average-weights", "0.9"]
+    assert main(["train", *options, "--epochs", "20", "--out", "whole"]) == 0
+    assert main(["train", *options, "--epochs", "7", "--out", "run"]) == 0
+    assert main(["train", "--resume", "run", "--epochs", "20"]) == 0
+    assert weights("run") == weights("whole")
+    rates = [float(row["learning_rate"]) for row in read_rows("whole/history.csv")]
+    assert rates[0] == 0.3
+    assert rates[-1] <= 0.03
+    plain = ["train", *options[:-2], "--epochs", "20", "--out", "plain"]
+    assert main(plain) == 0
+    assert weights("plain") != weights("whole")
