@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, backend
-from .config import CHOICES, Config, assigned, help_of, kind_of
+from .config import CHOICES, Config, assigned, help_of, kind_of, takes_auto
 
 if TYPE_CHECKING:
     from .recipes import Run
@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="OP",
-        help="kernels/ folders, step, predict, all; mix, processes, start, growth [step]",
+        help="kernels/ folders, step, predict, all; augment, mix, processes, start, growth [step]",
     )
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="[%(default)s]")
     bench.add_argument("--peers", action="store_true", help="compare with other libraries, where they are installed")
@@ -152,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
     """The flag of a key of the configuration; what is not given stays out of the options."""
+    kind: Any
     kind, several = kind_of(name)
     options: dict[str, Any] = {"help": help_of(name), "default": argparse.SUPPRESS, "dest": f"config.{name}"}
     flag = "--" + name.replace("_", "-")
@@ -163,7 +164,21 @@ def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
     if name in CHOICES:
         options["choices"] = CHOICES[name]
     metavar = {int: "N", float: "X", str: "NAME"}[kind]
+    if takes_auto(name):
+        metavar, kind = f"{metavar}|auto", _or_auto(kind)
     parser.add_argument(flag, type=kind, metavar=metavar, **options)
+
+
+def _or_auto(kind: Any) -> Any:
+    """What reads a flag's text as a number, or as auto."""
+
+    def read(text: str) -> Any:
+        try:
+            return text if text == "auto" else kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}, wanted a number, or auto") from None
+
+    return read
 
 
 def _add_data(parser: argparse.ArgumentParser, told: str) -> None:

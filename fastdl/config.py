@@ -14,6 +14,8 @@ from typing import Any
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": ("auto", "classification", "regression"),
     "missing": ("error", "mean"),
+    "scaling": ("standardize", "minmax", "none"),
+    "layout": ("hw", "chw", "hwc"),
     "activation": ("relu", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"),
     "start": ("he_normal", "xavier_normal", "glorot_normal", "glorot_uniform"),
     "loss": ("auto", "cross_entropy", "mse", "l1", "huber"),
@@ -46,9 +48,19 @@ class Config:
     drop: tuple[str, ...] = _told((), "columns that are left out")
     missing: str = _told("error", "what a missing cell is: an error, or the mean of its column")
     group: str | None = _told(None, "a column whose equal values never stand in two parts")
+    squash: float | None = _told(None, "tanh(x / this) of the inputs before they are scaled, for those of a wide range")
+    scaling: str = _told(
+        "standardize", "inputs to mean 0 and deviation 1, to 0 to 1, or not; as the training part tells"
+    )
+    layout: str = _told("hw", "of images: height, width, and where the channels are")
+    flip: bool = _told(False, "mirror half of the images, left and right, anew in every epoch")
+    shift: int = _told(0, "move images by so many pixels at most, anew in every epoch")
+    rotate: float = _told(0.0, "turn images by so many degrees at most, anew in every epoch")
+    noise: float = _told(0.0, "deviation of the noise on scaled inputs, anew in every epoch")
+    mixup: float = _told(0.0, "mix rows, and their targets, in shares drawn from Beta(this, this); 0 does not")
     seed: int = _told(0, "of everything random")
     epochs: int = _told(100, "passes over the data")
-    batch_size: int = _told(64, "rows a step")
+    batch_size: int | str = _told(64, "rows a step; auto is all below 2,000, else 128")
     accumulate: int = _told(1, "parts that a batch is worked on in")
     layers: tuple[int, ...] = _told((128,), "widths of the hidden layers")
     activation: str = _told("relu", "of the hidden layers")
@@ -70,10 +82,17 @@ class Config:
     deterministic: bool = _told(False, "the same bits for any number of threads, a few per cent slower")
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("warmup", 0), ("patience", 0)):
-            if getattr(self, name) < least:
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("accumulate", 1),
+            ("warmup", 0),
+            ("patience", 0),
+            ("shift", 0),
+        ):
+            if getattr(self, name) != "auto" and getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least {least}")
-        if self.batch_norm and self.batch_size < 2 * self.accumulate:
+        if self.batch_norm and isinstance(self.batch_size, int) and self.batch_size < 2 * self.accumulate:
             parts = (
                 f" in {self.accumulate} parts, wanted at least 2 rows each"
                 if self.accumulate > 1
@@ -93,11 +112,15 @@ class Config:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"{name} is {value}, wanted at least 0 and below 1")
-        for name in ("learning_rate", "weight_decay", "l1"):
+        for name in ("learning_rate", "weight_decay", "l1", "rotate", "noise", "mixup"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 0 or more")
-        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
-            raise ValueError(f"clip_norm is {self.clip_norm}, wanted a number above 0")
+        for name in ("clip_norm", "squash"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name} is {value}, wanted a number above 0")
+        if self.rotate > 180:
+            raise ValueError(f"rotate is {self.rotate}, wanted degrees, 0 to 180")
         for name, value in asdict(self).items():
             for text in value if isinstance(value, (tuple, list)) else (value,):
                 if isinstance(text, str) and not _writable(text):
@@ -110,6 +133,11 @@ class Config:
                     f"{name} is {getattr(self, name)!r}, wanted {_nearest(getattr(self, name), choices)}"
                     f"one of {', '.join(choices)}"
                 )
+
+    @property
+    def moves_images(self) -> bool:
+        """Whether what one pixel holds comes to stand in another, so that all must be scaled alike."""
+        return bool(self.flip or self.shift or self.rotate)
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str, base: Config | None = None) -> Config:
@@ -181,9 +209,18 @@ def kind_of(name: str) -> tuple[type, bool]:
     return _kind(typing.get_type_hints(Config)[name])
 
 
+def takes_auto(name: str) -> bool:
+    """Whether a key's value may be "auto" in the place of a number."""
+    return _takes_auto(typing.get_type_hints(Config)[name])
+
+
+def _takes_auto(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType) and typing.get_args(hint)[1] is str
+
+
 def _kind(hint: Any) -> tuple[type, bool]:
     if isinstance(hint, types.UnionType):
-        (hint,) = (part for part in typing.get_args(hint) if part is not type(None))
+        hint = typing.get_args(hint)[0]  # before "| None", or "| str" for auto
     if typing.get_origin(hint) is tuple:
         return typing.get_args(hint)[0], True
     return hint, False
@@ -191,13 +228,16 @@ def _kind(hint: Any) -> tuple[type, bool]:
 
 def _converted(where: str, key: str, value: Any, hint: Any) -> Any:
     kind, several = _kind(hint)
+    wanted = TYPES[kind] + " or a list of them" * several + ", or auto" * _takes_auto(hint)
+    if _takes_auto(hint) and value == "auto":
+        return value
     values = value if several and isinstance(value, (list, tuple)) else [value]
     found = []
     for each in values:
         if kind is float and isinstance(each, int) and not isinstance(each, bool):
             each = float(each)
         if type(each) is not kind:
-            raise ValueError(f"{where}: {key} is {value!r}, wanted {TYPES[kind]}{' or a list of them' * several}")
+            raise ValueError(f"{where}: {key} is {value!r}, wanted {wanted}")
         found.append(each)
     return tuple(found) if several else found[0]
 

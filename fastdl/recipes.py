@@ -13,6 +13,7 @@ import numpy as np
 from . import backend, checkpoint, initializers, losses, metrics, nn, optim, schedules
 from .callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
 from .config import Config
+from .data import auto_batch_size
 from .feed import steps_of_epoch
 from .files import write_atomic
 from .history import History
@@ -92,7 +93,7 @@ def loss(config: Config, task: str) -> losses.Loss:
     elif task == "labels":
         made = {"auto": losses.BinaryCrossEntropy(), "cross_entropy": losses.BinaryCrossEntropy()}
     else:
-        of_classes = losses.SoftmaxCrossEntropy(smoothing=config.smoothing)
+        of_classes = losses.SoftmaxCrossEntropy(smoothing=config.smoothing, soft=config.mixup > 0)
         made = {"auto": of_classes, "cross_entropy": of_classes}
     if config.loss not in made:
         raise ValueError(f"loss is {config.loss!r}, wanted one of {', '.join(made)} for {task}")
@@ -122,6 +123,11 @@ def optimizer(config: Config, steps: int) -> optim.Optimizer:
         "adamw": lambda: optim.AdamW(rate, **shared),
     }
     return made[config.optimizer]()
+
+
+def batch_size(config: Config, rows: int) -> int:
+    """How many of so many training rows are a batch."""
+    return config.batch_size if isinstance(config.batch_size, int) else auto_batch_size(rows)
 
 
 def settled(config: Config, task: str) -> Config:
@@ -176,8 +182,9 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
             *prepared.train,
             validation=prepared.dev,
             epochs=left,
-            batch_size=config.batch_size,
+            batch_size=batch_size(config, len(prepared.train[0])),
             accumulate=config.accumulate,
+            augment=prepared.augment,
             callbacks=watched,
         )
     stopped = any(isinstance(c, TerminateOnNaN) and c.stopped for c in watched)
@@ -218,7 +225,7 @@ def load(path: Path) -> Run:
 
 
 def _untrained(config: Config, how: Preparation, rows: int) -> Run:
-    steps = steps_of_epoch(rows, config.batch_size, leaves_one_out=config.batch_norm)
+    steps = steps_of_epoch(rows, batch_size(config, rows), leaves_one_out=config.batch_norm)
     model = network(config, how.outputs, how.shape)
     trainer = Trainer(
         model,
