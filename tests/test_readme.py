@@ -50,3 +50,14 @@ def test_examples_run(root, tmp_path, monkeypatch, capsys, name):
         assert float(said.split()[-1]) < 0.15
     else:
         assert float(re.search(r"'accuracy': ([0-9.]+)", said)[1]) > 0.93
+
+
+def test_the_example_on_scales_shows_what_it_says(root, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("sys.argv", ["scales_of_features.py", "--plot", str(tmp_path / "scales.png")])
+    runpy.run_path(str(root / "examples" / "scales_of_features.py"))
+    as_they_are, standardised, squashed = re.findall(r"([0-9.]+) % of the dev rows wrong", capsys.readouterr().out)
+    assert float(as_they_are) > 40
+    assert float(standardised) > 20
+    assert float(squashed) < 5
+    assert (tmp_path / "scales.png").read_bytes().startswith(b"\x89PNG")
