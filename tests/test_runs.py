@@ -12,7 +12,7 @@ import pytest
 
 from fastdl import callbacks, checkpoint, recipes
 from fastdl.cli import main
-from fastdl.preparation import read
+from fastdl.preparation import prepare, read
 
 FAST = ["--epochs", "30", "--layers", "16", "--batch-size", "16"]
 
@@ -112,11 +112,14 @@ def test_a_time_in_seconds_keeps_its_digits(capsys):
 
 
 def test_groups_stay_together():
-    rows = [[a, b, kind, f"p{n // 5}"] for n, (a, b, kind) in enumerate(flowers())]
-    write_csv("flowers.csv", ["length", "width", "kind", "patient"], rows)
-    config = recipes.Config(data="flowers.csv", target="kind", group="patient", epochs=1)
-    run = recipes.train(config)
-    assert [column.name for column in run.how.encoder.columns] == ["length", "width"]
+    rows = [[a, n // 5, kind, f"p{n // 5}"] for n, (a, _, kind) in enumerate(flowers())]
+    write_csv("flowers.csv", ["length", "number", "kind", "patient"], rows)
+    config = recipes.Config(data="flowers.csv", target="kind", group="patient", scaling="none")
+    prepared = prepare(config)
+    assert [column.name for column in prepared.how.encoder.columns] == ["length", "number"]
+    numbers, counts = zip(*(np.unique(x[:, 1], return_counts=True) for x, _ in prepared[:3]), strict=True)
+    assert sorted(np.concatenate(numbers)) == list(range(30))
+    assert (np.concatenate(counts) == 5).all()
 
 
 @pytest.mark.parametrize("form", ["npz", "npy", "idx", "idx.gz"])

@@ -95,6 +95,8 @@ def test_every_row_is_taken_once_an_epoch_in_an_order_of_its_own():
     epochs = np.concatenate(taken).reshape(2, 50)
     assert (np.sort(epochs, axis=1) == np.arange(50)).all()
     assert (epochs[0] != epochs[1]).any()
+    for number, order in enumerate(epochs, start=1):  # by seed and epoch alone, whatever came before
+        np.testing.assert_array_equal(order, fd.random.permutation(50, seed=made.seed, step=number))
 
 
 def test_a_last_batch_of_one_row_is_left_out_and_said_once():
