@@ -84,6 +84,12 @@ def gather(s: shapes.Gather) -> tuple[Array, Array]:
     return normal((s.data_rows, s.columns), 0), np.random.default_rng(1).permutation(s.data_rows)
 
 
+def augment(s: shapes.Images) -> tuple[Array, Array, Array]:
+    """Images, their labels, and the numbers of those that are taken."""
+    rows = 32 * s.images
+    return normal((rows, s.side, s.side)), integers(10, (rows,)), np.random.default_rng(1).permutation(rows)[: s.images]
+
+
 def activation(s: shapes.Elements) -> tuple[Array, Array]:
     """x, dy."""
     return normal((s.elements,), 0), normal((s.elements,), 1)

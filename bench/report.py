@@ -14,7 +14,7 @@ from typing import Any
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 RESULTS = Path(__file__).resolve().parent / "results"
 PAGES = (KERNELS / "README.md", KERNELS.parent / "README.md", KERNELS.parent / "docs" / "performance.md")
-APART = ("step", "predict", "mix", "processes", "start", "growth")  # no ops: docs/performance.md has them
+APART = ("step", "predict", "augment", "mix", "processes", "start", "growth")  # no ops: docs/performance.md has them
 DTYPES = {"gather": "any number of 8 to 64 bits but float16", "philox": "32-bit words"}  # others: float32, float64
 BACKENDS = {"NumPy": "reference.py", "Numba": "cpu.py", "CUDA": "cuda.cu*"}
 

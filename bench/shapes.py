@@ -86,6 +86,12 @@ class Gather(Shape):
 
 
 @dataclass(frozen=True)
+class Images(Shape):
+    images: int
+    side: int
+
+
+@dataclass(frozen=True)
 class Update(Shape):
     parameters: int
 
@@ -184,6 +190,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "updates": (Update(100_000), Update(1_000_000), Update(10_000_000), Update(50_000_000)),
     "step": (Network(SMALL, 32), *map(_large, LARGE_BATCHES), _large(128, rate=0.0)),
     "predict": tuple(Prediction(LARGE, batch, batch_norm=True, rate=RATE) for batch in (1, 32, 1024)),
+    "augment": (Images(128, 28), Images(1024, 28)),
     "mix": tuple(Mixture(other) for other in ("NumPy", "PyTorch", "scikit-learn")),
     "processes": (Processes(4, 500),),
     "start": (Start(),),
@@ -227,6 +234,7 @@ TINY_SHAPES: dict[str, tuple[Shape, ...]] = {
     "updates": (Update(1000),),
     "step": (Network((6, 5, 3), 4, 12), Network((6, 5, 5, 3), 4, 12, batch_norm=True, rate=RATE)),
     "predict": (Prediction((6, 5, 5, 3), 4, 12, batch_norm=True, rate=RATE),),
+    "augment": (Images(5, 6),),
     "mix": (Mixture("NumPy", 4),),
     "processes": (Processes(2, 2, 4),),
     "start": (),  # it compiles everything, whatever the size
@@ -234,7 +242,7 @@ TINY_SHAPES: dict[str, tuple[Shape, ...]] = {
 }
 
 
-APART = ("mix", "processes", "start", "growth")  # not among "all": they say nothing of an op, and take long
+APART = ("augment", "mix", "processes", "start", "growth")  # not among "all": they say nothing of an op, and take long
 
 
 def of(name: str, device: str, tiny: bool) -> tuple[Shape, ...]:

@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="OP",
-        help="kernels/ folders, step, predict, all; mix, processes, start, growth [step]",
+        help="kernels/ folders, step, predict, all; augment, mix, processes, start, growth [step]",
     )
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="[%(default)s]")
     bench.add_argument("--peers", action="store_true", help="compare with other libraries, where they are installed")

@@ -14,6 +14,8 @@ from typing import Any
 CHOICES: dict[str, tuple[str, ...]] = {
     "task": ("auto", "classification", "regression"),
     "missing": ("error", "mean"),
+    "scaling": ("standardize", "minmax", "none"),
+    "layout": ("hw", "chw", "hwc"),
     "activation": ("relu", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"),
     "start": ("he_normal", "xavier_normal", "glorot_normal", "glorot_uniform", "normal", "variance_scaling", "zeros"),
     "start_mode": ("fan_in", "fan_out", "fan_avg"),
@@ -35,7 +37,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 CLIPS = "clip_norm", "clip_norm_each", "clip_value"
 START_KEYS = {"normal": ("start_scale",), "variance_scaling": ("start_scale", "start_mode", "start_distribution")}
 AT_LEAST_1 = "epochs", "batch_size", "accumulate", "members", "jobs"
-LEAST = dict.fromkeys(AT_LEAST_1, 1) | {"period": 2, "warmup": 0, "plateau": 0, "patience": 0}
+LEAST = dict.fromkeys(AT_LEAST_1, 1) | {"period": 2, "warmup": 0, "plateau": 0, "patience": 0, "shift": 0}
 OF_ALL_EPOCHS = "step", "cosine", "one_cycle"  # schedules that are another with more epochs
 TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
@@ -62,9 +64,19 @@ class Config:
     drop: tuple[str, ...] = _told((), "columns that are left out")
     missing: str = _told("error", "what a missing cell is: an error, or the mean of its column")
     group: str | None = _told(None, "a column whose equal values never stand in two parts")
+    squash: float | None = _told(None, "tanh(x / this) of the inputs before they are scaled, for those of a wide range")
+    scaling: str = _told(
+        "standardize", "inputs to mean 0 and deviation 1, to 0 to 1, or not; as the training part tells"
+    )
+    layout: str = _told("hw", "of images: height, width, and where the channels are")
+    flip: bool = _told(False, "mirror half of the images, left and right, anew in every epoch")
+    shift: int = _told(0, "move images by so many pixels at most, anew in every epoch")
+    rotate: float = _told(0.0, "turn images by so many degrees at most, anew in every epoch")
+    noise: float = _told(0.0, "deviation of the noise on scaled inputs, anew in every epoch")
+    mixup: float = _told(0.0, "mix rows, and their targets, in shares drawn from Beta(this, this); 0 does not")
     seed: int = _told(0, "of everything random")
     epochs: int = _told(100, "passes over the data")
-    batch_size: int = _told(64, "rows a step")
+    batch_size: int | str = _told(64, "rows a step; auto is all below 2,000, else 128")
     accumulate: int = _told(1, "parts that a batch is worked on in")
     layers: tuple[int, ...] = _told((128,), "widths of the hidden layers")
     activation: str = _told("relu", "of the hidden layers")
@@ -110,9 +122,9 @@ class Config:
         if isinstance(self.dropout, (int, float)):
             object.__setattr__(self, "dropout", (float(self.dropout),))
         for name, least in LEAST.items():
-            if getattr(self, name) < least:
+            if getattr(self, name) != "auto" and getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least {least}")
-        if self.batch_norm and self.batch_size < 2 * self.accumulate:
+        if self.batch_norm and isinstance(self.batch_size, int) and self.batch_size < 2 * self.accumulate:
             parts = (
                 f" in {self.accumulate} parts, wanted at least 2 rows each"
                 if self.accumulate > 1
@@ -133,7 +145,7 @@ class Config:
             for share in value if isinstance(value, tuple) else (value,):
                 if share is not None and not 0 <= share < 1:
                     raise ValueError(f"{name} is {share}, wanted at least 0 and below 1")
-        for name in ("learning_rate", "weight_decay", "l1", "decay"):
+        for name in ("learning_rate", "weight_decay", "l1", "decay", "rotate", "noise", "mixup"):
             value = getattr(self, name)
             if value != "auto" and not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value}, wanted 0 or more")
@@ -144,12 +156,14 @@ class Config:
                 f"plateau is {self.plateau} and patience {self.patience}: the training would end before the rate "
                 "falls; wanted a smaller plateau"
             )
-        clips = {name: getattr(self, name) for name in CLIPS if getattr(self, name) is not None}
-        for name, limit in clips.items():
-            if not 0 < limit < float("inf"):
-                raise ValueError(f"{name} is {limit}, wanted a number above 0")
+        clips = [name for name in CLIPS if getattr(self, name) is not None]
+        for name in (*clips, *(["squash"] if self.squash is not None else [])):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}, wanted a number above 0")
         if len(clips) > 1:
             raise ValueError(f"got {' and '.join(clips)}, wanted one way of clipping")
+        if self.rotate > 180:
+            raise ValueError(f"rotate is {self.rotate}, wanted degrees, 0 to 180")
         self.factors()
         for name, value in asdict(self).items():
             for text in value if isinstance(value, (tuple, list)) else (value,):
@@ -190,6 +204,11 @@ class Config:
             if not (equals and pattern and 0 <= found[pattern] < float("inf")):
                 raise ValueError(f"rates hold {text!r}, wanted a name, or pattern of names, and a factor: 0.*=0.1")
         return found
+
+    @property
+    def moves_images(self) -> bool:
+        """Whether what one pixel holds comes to stand in another, so that all must be scaled alike."""
+        return bool(self.flip or self.shift or self.rotate)
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str, base: Config | None = None) -> Config:

@@ -94,6 +94,8 @@ class FromBatches:
         Returns an iterable of (x, y).
     prepare : function of a batch
         Checks it, and returns the step that has room for its rows.
+    change : function of a batch, of the number of its first row within the epoch, and of the epoch's, optional
+        Returns the batch that is trained on.
     """
 
     waits = True
@@ -103,8 +105,9 @@ class FromBatches:
         batches: Callable[[int], Iterable[tuple[Any, Any]]],
         prepare: Callable[[Any, Any, int], TrainStep],
         accumulate: int,
+        change: Callable[[Any, Any, int, int], tuple[Any, Any]] | None = None,
     ):
-        self._batches, self._prepare, self._accumulate = batches, prepare, accumulate
+        self._batches, self._prepare, self._accumulate, self._change = batches, prepare, accumulate, change
         self._warned = False
 
     def epoch(self, number: int, done: int, wait: bool = True) -> Steps:
@@ -117,6 +120,8 @@ class FromBatches:
             seen += rows
             if seen <= done:
                 continue
+            if self._change is not None:
+                x, y = self._change(x, y, seen - rows, number)
             if seen - rows < done:  # batches were larger or smaller before
                 x, y = x[done - seen :], y[done - seen :]
                 rows = len(x)

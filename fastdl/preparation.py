@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -15,11 +16,14 @@ import numpy as np
 
 from . import data
 from .config import Config
+from .data.augment import Flip, Mixup, Noise, Rotate, Shift, Transformation
 from .typing import Array
 
 PARTS = 0.7, 0.15, 0.15
 CLASSES = data.CLASSES  # distinct whole numbers, at most, that are taken for classes unasked
 TASKS = "classification", "labels", "regression"
+SCALINGS: dict[str, Any] = {"standardize": data.Standardize, "minmax": data.MinMax}
+STEPS: dict[str, Any] = {"squash": data.Squash, **SCALINGS}  # in the order in which they come
 
 
 class Source(NamedTuple):
@@ -37,6 +41,8 @@ class Prepared(NamedTuple):
     dev: tuple[Any, Array]
     test: tuple[Any, Array]
     how: Preparation
+    augment: tuple[Transformation, ...]
+    """What is done to the rows of `train` while they are trained on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,30 +54,31 @@ class Preparation:
     task : {"classification", "labels", "regression"}
         "labels" are several of 0 and 1 a row.
     classes : tuple of str
-    standardize : data.Standardize
+    shape : tuple of int
+        Of a row of inputs.
+    scaling : data.Chain
         Of the inputs.
     mean, deviation : float64 arrays (outputs,)
         Of a regression's targets.
     encoder : data.Encoder, optional
         Of a table's columns.
+    soft : bool
+        Whether targets are the share of every class instead of numbers of classes.
     """
 
     task: str
     classes: tuple[str, ...]
-    standardize: data.Standardize
+    shape: tuple[int, ...]
+    scaling: data.Chain
     mean: Array
     deviation: Array
     encoder: data.Encoder | None = None
+    soft: bool = False
 
     @property
     def outputs(self) -> int:
         """How many outputs the network needs."""
         return len(self.classes) if self.task == "classification" else len(self.mean)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of a row of inputs."""
-        return tuple(self.standardize.mean.shape)
 
     def inputs(self, source: Source) -> Any:
         """The rows of a source, as the network takes them."""
@@ -80,17 +87,17 @@ class Preparation:
                 raise ValueError(
                     "the network was trained on a CSV file, and this is none; pass a CSV of the same columns"
                 )
-            return self.standardize(self.encoder.inputs(source.table)).astype(np.float32)
+            return self.scaling(self.encoder.inputs(source.table)).astype(np.float32)
         if source.table is not None:
             raise ValueError(
                 "the network was trained on arrays, and this is a CSV file; pass an .npz, .npy or IDX file"
             )
-        return _prepared(source.x, self.standardize)
+        return _prepared(source.x, self.scaling)
 
     def targets(self, source: Source) -> Array:
         """The targets of a source, as the loss takes them."""
         if self.encoder is not None and source.table is not None:
-            return self.encoder.targets(source.table)
+            return self._shares(self.encoder.targets(source.table))
         if source.y is None:
             raise ValueError("there are no targets; name them with --target")
         return self._of_arrays(np.asarray(source.y))
@@ -102,12 +109,16 @@ class Preparation:
             names = _names(values)
             if strange := [name for name in names if name not in place]:
                 raise ValueError(f"class {strange[0]!r} is none of the training's: {', '.join(self.classes)}")
-            return np.array([place[name] for name in names], np.int64)[numbers]
+            return self._shares(np.array([place[name] for name in names], np.int64)[numbers])
         y = y.reshape(len(y), -1)
         if y.shape[1] != len(self.mean):
             raise ValueError(f"the targets have {y.shape[1]} columns, wanted {len(self.mean)}, as in training")
         standardized: Array = ((y - self.mean) / self.deviation).astype(np.float32)
         return standardized
+
+    def _shares(self, y: Array) -> Array:
+        """Targets as they are, or the shares of classes in them: 1 of its own."""
+        return np.eye(self.outputs, dtype=np.float32)[y] if self.soft else y
 
     def decode(self, outputs: Array) -> Array:
         """Predictions in the file's own terms: names of classes, labels of 0 and 1, or numbers in its units."""
@@ -133,24 +144,37 @@ class Preparation:
 
     def kept(self) -> tuple[dict[str, str], dict[str, Array]]:
         """Texts and arrays from which `of` makes it again."""
-        texts = {"task": self.task, "classes": json.dumps(self.classes)}
+        texts = {"task": self.task, "classes": json.dumps(self.classes), "shape": json.dumps(self.shape)}
+        texts["soft"] = json.dumps(self.soft)
         if self.encoder is not None:
             texts["encoder"] = self.encoder.to_json()
-        arrays = {"standardize/mean": self.standardize.mean, "standardize/deviation": self.standardize.deviation}
-        return texts, arrays | {"target/mean": self.mean, "target/deviation": self.deviation}
+        arrays = {"target/mean": self.mean, "target/deviation": self.deviation}
+        for step in self.scaling.steps:
+            (name,) = (name for name, kind in STEPS.items() if type(step) is kind)
+            arrays |= {f"{name}/{field}": np.asarray(value) for field, value in vars(step).items()}
+        return texts, arrays
 
     @classmethod
     def of(cls, texts: Mapping[str, str], arrays: Mapping[str, Array]) -> Preparation:
         """The preparation that `kept` was called on."""
         if texts["task"] not in TASKS:
             raise ValueError(f"task is {texts['task']!r}, wanted one of {', '.join(TASKS)}")
+        steps = []
+        for name, kind in STEPS.items():
+            kept = {field.name: f"{name}/{field.name}" for field in dataclasses.fields(kind)}
+            if arrays.keys() >= set(kept.values()):
+                steps.append(kind(**{field: arrays[key] for field, key in kept.items()}))
+        # Files from before there was a choice hold no shape, and are standardised.
+        shape = json.loads(texts["shape"]) if "shape" in texts else arrays["standardize/mean"].shape
         return cls(
             texts["task"],
             tuple(map(str, json.loads(texts["classes"]))),
-            data.Standardize(arrays["standardize/mean"], arrays["standardize/deviation"]),
+            tuple(shape),
+            data.Chain(tuple(steps)),
             arrays["target/mean"],
             arrays["target/deviation"],
             data.Encoder.from_json(texts["encoder"]) if "encoder" in texts else None,
+            json.loads(texts.get("soft", "false")),
         )
 
 
@@ -223,13 +247,14 @@ def _of_table(table: data.Table, config: Config) -> Prepared:
     tables = [table.take(rows) for rows, _ in parts]
     encoder = data.Encoder.fit(tables[0], config.target, task=whole.task, classes=whole.classes, **options)
     inputs = [encoder.inputs(part) for part in tables]
-    standardize = data.Standardize.fit(inputs[0])
+    scaling = _scaling(inputs[0], config)
     mean, deviation = np.array([encoder.target_mean]), np.array([encoder.target_deviation])
-    how = Preparation(encoder.task, encoder.classes, standardize, mean, deviation, encoder)
+    soft = encoder.task == "classification" and config.mixup > 0
+    how = Preparation(encoder.task, encoder.classes, inputs[0].shape[1:], scaling, mean, deviation, encoder, soft)
     train, dev, test = (
-        (standardize(x).astype(np.float32), encoder.targets(part)) for x, part in zip(inputs, tables, strict=True)
+        (scaling(x).astype(np.float32), how.targets(Source(part))) for x, part in zip(inputs, tables, strict=True)
     )
-    return Prepared(train, dev, test, how)
+    return Prepared(train, dev, test, how, _augmentation(config, how))
 
 
 def _of_arrays(source: Source, config: Config) -> Prepared:
@@ -246,25 +271,55 @@ def _of_arrays(source: Source, config: Config) -> Prepared:
     task, classes = _task(y, config.task)
     stratify = task == "classification"
     parts = data.split(x, y, parts=PARTS, stratify=stratify, seed=config.seed)
-    standardize = data.Standardize.fit(parts[0][0])
-    for rows, _ in parts[1:]:
+    for rows, _ in parts:
         if isinstance(rows, np.ndarray):
             _finite("inputs", rows)
+    scaling = _scaling(parts[0][0], config)
     learnt = parts[0][1].reshape(len(parts[0][1]), -1)
     mean, deviation = np.zeros(learnt.shape[1]), np.ones(learnt.shape[1])
     if task == "regression":
         mean, deviation = learnt.mean(axis=0, dtype=np.float64), learnt.std(axis=0, dtype=np.float64)
         deviation[deviation == 0] = 1
-    how = Preparation(task, classes, standardize, mean, deviation)
-    train, dev, test = ((_prepared(rows, standardize), how._of_arrays(targets)) for rows, targets in parts)
-    return Prepared(train, dev, test, how)
+    soft = task == "classification" and config.mixup > 0
+    how = Preparation(task, classes, x.shape[1:], scaling, mean, deviation, soft=soft)
+    train, dev, test = ((_prepared(rows, scaling), how._of_arrays(targets)) for rows, targets in parts)
+    return Prepared(train, dev, test, how, _augmentation(config, how))
 
 
-def _prepared(x: Any, standardize: data.Standardize) -> Any:
-    """Rows in memory standardised at once, others as they are taken; in float32 but for float64."""
+def _augmentation(config: Config, how: Preparation) -> tuple[Transformation, ...]:
+    """What is done to the training rows while they are trained on."""
+    found: list[Transformation] = []
+    if config.moves_images:
+        flat = (8, 8) if config.data == "digits" else None
+        if len(flat or how.shape) != len(config.layout):
+            raise ValueError(
+                f"flip, shift and rotate are for images, and a row has the shape {how.shape}, wanted the axes "
+                f"{config.layout!r}; set layout, or leave them out"
+            )
+        of: dict[str, Any] = {"layout": config.layout, "shape": flat}
+        fill = float(how.scaling(np.zeros((1, *how.shape))).flat[0])  # what a pixel of 0 becomes, anywhere
+        found += [Flip(**of)] if config.flip else []
+        found += [Shift(config.shift, fill, **of)] if config.shift else []
+        found += [Rotate(config.rotate, fill, **of)] if config.rotate else []
+    found += [Noise(config.noise)] if config.noise else []
+    found += [Mixup(config.mixup)] if config.mixup else []
+    return tuple(found)
+
+
+def _scaling(x: Any, config: Config) -> data.Chain:
+    """What is done to inputs, learnt from these rows."""
+    squash = () if config.squash is None else (data.Squash(config.squash),)
+    if config.scaling == "none":
+        return data.Chain(squash)
+    scaling = SCALINGS[config.scaling].fit(data.Rows(x, prepare=data.Chain(squash)))
+    return data.Chain((*squash, scaling.pooled() if config.moves_images else scaling))
+
+
+def _prepared(x: Any, scaling: data.Chain) -> Any:
+    """Rows in memory scaled at once, others as they are taken; in float32 but for float64."""
     if isinstance(x, (np.memmap, data.Rows)):
-        return data.Rows(x, prepare=standardize)
-    return standardize(x)
+        return data.Rows(x, prepare=scaling)
+    return scaling(x)
 
 
 def _task(y: Array, wanted: str) -> tuple[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ STARTS = 0x8000_0000  # + number of the parameter: its values at the start
 SHUFFLE = 0xC000_0000  # step = epoch: the order of the rows
 SPLIT = 0xC000_0001  # the parts of a data set
 BOOTSTRAP = 0xC000_0004  # step = sample: rows drawn with replacement
+AUGMENT = 0xD000_0000  # + place of the transformation in its list, step = epoch: what becomes of a row
 PIECE = 1 << 16  # words drawn at a time, so that what they are made of stays in the cache
 
 
@@ -32,6 +33,29 @@ def words(count: int, *, seed: int, stream: int, step: int = 0) -> Array:
         draw = np.array([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, step, first], np.int64)
         reference.words(stream, 1, draw, out[first : first + PIECE])
     return out
+
+
+def row_words(rows: Array, width: int, *, seed: int, stream: int, step: int = 0) -> Array:
+    """The words of some rows of a stream, (len(rows), width) uint32.
+
+    Each row begins at a tile of 64 elements, so that its words depend on its number alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import random
+    >>> random.row_words(np.array([0, 1]), 2, seed=0, stream=0)[0]
+    array([1713891541, 4175744164], dtype=uint32)
+    """
+    tiles, lanes = -(-width // 64), min(width, 16)  # of a short row only what is wanted of its first tile
+    tile = rows.astype(np.uint64)[:, None] * np.uint64(tiles) + np.arange(tiles, dtype=np.uint64)
+    block: Array = tile[:, :, None] * np.uint64(16) + np.arange(lanes, dtype=np.uint64)
+    counter = np.empty((*block.shape, 4), np.uint64)
+    counter[..., 0], counter[..., 1] = block & reference.LOW, block >> np.uint64(32)
+    counter[..., 2], counter[..., 3] = np.uint64(stream), np.uint64(step & 0xFFFFFFFF)
+    drawn = reference.blocks(counter, (seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF))
+    found: Array = drawn.swapaxes(2, 3).reshape(len(block), 4 * tiles * lanes)[:, :width].astype(np.uint32)
+    return found
 
 
 def uniform(count: int, *, seed: int, stream: int, step: int = 0) -> Array:

@@ -21,6 +21,7 @@ from .callbacks import (
     TerminateOnNaN,
 )
 from .config import CLIPS, Config
+from .data import auto_batch_size
 from .ensemble import Bagging
 from .feed import steps_of_epoch
 from .files import write_atomic
@@ -130,7 +131,7 @@ def loss(config: Config, task: str) -> losses.Loss:
     elif task == "labels":
         made = {"auto": losses.BinaryCrossEntropy(), "cross_entropy": losses.BinaryCrossEntropy()}
     else:
-        of_classes = losses.SoftmaxCrossEntropy(smoothing=config.smoothing)
+        of_classes = losses.SoftmaxCrossEntropy(smoothing=config.smoothing, soft=config.mixup > 0)
         made = {"auto": of_classes, "cross_entropy": of_classes}
     if config.loss not in made:
         raise ValueError(f"loss is {config.loss!r}, wanted one of {', '.join(made)} for {task}")
@@ -179,6 +180,11 @@ def optimizer(config: Config, steps: int) -> optim.Optimizer:
     return made[config.optimizer]()
 
 
+def batch_size(config: Config, rows: int) -> int:
+    """How many of so many training rows are a batch."""
+    return config.batch_size if isinstance(config.batch_size, int) else auto_batch_size(rows)
+
+
 def settled(config: Config, task: str) -> Config:
     """The configuration with what depends on the task filled in."""
     dropout = config.dropout
@@ -225,8 +231,9 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     run = _untrained(config, how, len(prepared.train[0]))
     options: dict[str, Any] = {
         "validation": prepared.dev,
-        "batch_size": config.batch_size,
+        "batch_size": batch_size(config, len(prepared.train[0])),
         "accumulate": config.accumulate,
+        "augment": prepared.augment,
         "measure_training": config.measure_training,
     }
     if isinstance(run.trainer, Bagging):
@@ -297,7 +304,7 @@ def _untrained(config: Config, how: Preparation, rows: int) -> Run:
 
 
 def _trainer(config: Config, how: Preparation, rows: int) -> Trainer:
-    steps = steps_of_epoch(rows, config.batch_size, leaves_one_out=config.batch_norm)
+    steps = steps_of_epoch(rows, batch_size(config, rows), leaves_one_out=config.batch_norm)
     model = network(config, how.outputs, how.shape)
     trainer = Trainer(
         model,
@@ -314,7 +321,8 @@ def _trainer(config: Config, how: Preparation, rows: int) -> Trainer:
 def _with_rate(config: Config, prepared: Prepared, say: Say) -> Config:
     """The configuration with the learning rate that a range test proposes."""
     trainer = _trainer(dataclasses.replace(config, learning_rate=1.0), prepared.how, len(prepared.train[0]))
-    found = find_learning_rate(trainer, *prepared.train, batch_size=config.batch_size, accumulate=config.accumulate)
+    rows = batch_size(config, len(prepared.train[0]))
+    found = find_learning_rate(trainer, *prepared.train, batch_size=rows, accumulate=config.accumulate)
     say(
         f"learning rate {found.proposed:g}: a tenth of that of the lowest loss in a range test of {len(found.rates)} "
         f"steps, from {found.rates[0]:.2g} to {found.rates[-1]:.2g}"

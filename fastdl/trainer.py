@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -277,9 +277,10 @@ class Trainer:
         *,
         validation: Any = None,
         epochs: int = 10,
-        batch_size: int = 128,
+        batch_size: int | Literal["auto"] = 128,
         accumulate: int = 1,
         measure_training: bool = False,
+        augment: Sequence[data.augment.Transformation] = (),
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> History:
@@ -299,7 +300,9 @@ class Trainer:
             For cross-entropy the numbers of classes.
         validation : (x, y), or an iterable of batches, optional
             Measured after every epoch, never trained on.
-        epochs, batch_size : int
+        epochs : int
+        batch_size : int or "auto"
+            With "auto" that of `data.auto_batch_size`: all rows below 2,000, else 128.
         accumulate : int
             In so many parts each batch is worked on, whose gradients are summed: less memory for the
             same step, but for batch norm, which sees a part at a time. (Not for losses whose mean is over
@@ -308,6 +311,9 @@ class Trainer:
             After every epoch measure what is trained on like the validation set, as `train_loss` and
             `train_accuracy`, say: the column `loss` is a mean over the epoch's steps with dropout on, and tells
             little of how well the model fits. It costs a prediction of all rows.
+        augment : sequence of data.augment.Transformation
+            What is done to the rows, `[Shift(2), Rotate(10)]` say, anew in every epoch, by seed, epoch and each
+            row's number (its place in the epoch where batches are handed over); on the host, and in training alone.
         callbacks : sequence of Callback
             Called in this order; those that write checkpoints last.
         progress : bool
@@ -318,18 +324,25 @@ class Trainer:
         History
             Of this call's epochs.
         """
-        if epochs < 1 or batch_size < 1 or accumulate < 1:
+        few = batch_size != "auto" if isinstance(batch_size, str) else batch_size < 1
+        if epochs < 1 or accumulate < 1 or few:
             raise ValueError(
-                f"fit: got epochs={epochs}, batch_size={batch_size} and accumulate={accumulate}, wanted at least 1 each"
+                f"fit: got epochs={epochs}, batch_size={batch_size} and accumulate={accumulate}, "
+                "wanted at least 1 each, or batch_size='auto'"
             )
         if isinstance(callbacks, Callback) or not all(isinstance(callback, Callback) for callback in callbacks):
             raise TypeError(f"fit: callbacks must be a list of callbacks, [EarlyStopping()] say, got {callbacks!r}")
         if accumulate > 1 and self._loss.weighs:
             raise ValueError(f"fit: accumulate is {accumulate}, but {self._loss} needs whole batches, accumulate=1")
+        data.augment.check(augment)
         if y is not None:
             self._check(x, y)
+            if augment:
+                self._try_augment(x, y, augment)
         self._check_validation(validation, None if y is None else x.shape[1:])
-        feed = self._feed(x, y, batch_size, accumulate)
+        if isinstance(batch_size, str):  # batches that are handed over have sizes of their own
+            batch_size = 1 if y is None else data.auto_batch_size(len(x))
+        feed = self._feed(x, y, batch_size, accumulate, augment)
         training = ((x, y) if y is not None else x) if measure_training else None
         for measured in (training, validation):
             if self._weights is not None and isinstance(measured, tuple):
@@ -382,6 +395,11 @@ class Trainer:
                 "fit: validation must be a pair (x, y), or an iterable of batches that can be gone over again, got "
                 + (f"{len(validation)} things" if isinstance(validation, tuple) else type(validation).__qualname__)
             )
+
+    def _try_augment(self, x: Any, y: Any, augment: Sequence[data.augment.Transformation]) -> None:
+        """Raise now if a transformation is not for such rows, or what it makes of targets not for the loss."""
+        changed = data.augment.apply(augment, *(devices.read(rows[:2]) for rows in (x, y)), seed=self.seed)
+        self._check(*changed, row=x.shape[1:])
 
     def _try_metrics(self, x: Any, y: Any) -> None:
         """Raise now if a metric does not go with the loss; one of the user's own may need more rows than these."""
@@ -481,15 +499,29 @@ class Trainer:
         norm, _ = ops.global_norm(self.step.workspace.grads_flat[: self.weights.trained])
         return float(devices.read(norm)[0])
 
-    def _feed(self, x: Any, y: Array | None, batch_size: int, accumulate: int) -> Feed:
+    def _feed(
+        self,
+        x: Any,
+        y: Array | None,
+        batch_size: int,
+        accumulate: int,
+        augment: Sequence[data.augment.Transformation],
+    ) -> Feed:
         if y is None:
-            return FromBatches(batches_of(x), self._step_for, accumulate)
-        if read_by_batch(x) or read_by_batch(y) or not self._has_room_for(x, y):
+
+            def change(x: Any, y: Any, first: int, epoch: int) -> tuple[Array, Array]:
+                rows = devices.read(x), devices.read(y)
+                return data.augment.apply(augment, *rows, first=first, seed=self.seed, epoch=epoch)
+
+            return FromBatches(batches_of(x), self._step_for, accumulate, change if augment else None)
+        if augment or read_by_batch(x) or read_by_batch(y) or not self._has_room_for(x, y):
             size = min(batch_size, len(x))
-            rows, targets = rows_of(x), rows_of(y)
-            return FromBatches(
-                lambda epoch: data.batches(rows, targets, size, seed=self.seed, epoch=epoch), self._step_for, accumulate
-            )
+            rows, targets = rows_of(devices.read(x)), rows_of(devices.read(y))
+
+            def batches(epoch: int) -> Iterator[tuple[Array, Array]]:
+                return data.batches(rows, targets, size, seed=self.seed, epoch=epoch, augment=augment)
+
+            return FromBatches(batches, self._step_for, accumulate)
         size = min(batch_size, len(x))
         step = self._step(max(rows for _, rows in parts(size, accumulate)), x.shape[1:])
         step.bind(x, y)

@@ -16,6 +16,8 @@ def test_it_comes_back_from_its_toml():
     assert Config.from_toml(config.to_toml(), "run.toml") == config
     config = Config(start="variance_scaling", start_scale=2.0, start_mode="fan_out", start_distribution="uniform")
     assert Config.from_toml(config.to_toml(), "run.toml") == config
+    config = Config(batch_size="auto", squash=2.0, flip=True, shift=2)
+    assert Config.from_toml(config.to_toml(), "run.toml") == config
     assert Config.from_toml(Config().to_toml(), "run.toml") == Config()
 
 
@@ -42,6 +44,7 @@ def test_later_values_overrule_earlier_ones():
         ("optimizer=sgd", "sgd"),
         ('optimizer="sgd"', "sgd"),
         ("batch_norm = false", False),
+        ("batch_size=auto", "auto"),
         ("data=C:\\a.csv", "C:\\a.csv"),
         ("target=", ""),
     ],
@@ -67,6 +70,11 @@ def test_assignments_hold_toml_or_text(text, value):
         ({"batch_norm": 1}, "run.toml: batch_norm is 1, wanted true or false"),
         ({"optimizer": "adm"}, "optimizer is 'adm', wanted 'adam', one of sgd, momentum"),
         ({"epochs": 0}, "epochs is 0, wanted at least 1"),
+        ({"batch_size": "all"}, "run.toml: batch_size is 'all', wanted a whole number, or auto"),
+        ({"batch_size": 0}, "batch_size is 0, wanted at least 1"),
+        ({"epochs": "auto"}, "run.toml: epochs is 'auto', wanted a whole number$"),
+        ({"scaling": "min-max"}, "scaling is 'min-max', wanted 'minmax', one of standardize, minmax, none"),
+        ({"squash": -3}, "squash is -3.0, wanted a number above 0"),
         ({"batch_size": 1}, "batch_size is 1, wanted at least 2, since batch norm"),
         ({"batch_size": 6, "accumulate": 4}, "batch_size is 6 in 4 parts"),
         ({"dropout": 1.0}, "dropout is 1.0, wanted at least 0 and below 1"),

@@ -300,6 +300,21 @@ def test_a_data_set_too_large_for_the_device_comes_batch_by_batch(monkeypatch):
     np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("source", ["host", "device", "batches"])
+def test_rows_are_augmented_on_the_host(source):
+    x, y = rows()
+    noise = [fd.data.augment.Noise(0.3)]
+    with emulator.cuda():
+        trainer = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(), device="cuda")
+        given = (x, y) if source == "host" else tuple(fd.asarray(a, device="cuda") for a in (x, y))
+        given = ([given],) if source == "batches" else given
+        found = trainer.fit(*given, epochs=2, batch_size=50, augment=noise, progress=False)["loss"]
+    same = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(), device="cpu")
+    given = ([(x, y)],) if source == "batches" else (x, y)
+    right = same.fit(*given, epochs=2, batch_size=50, augment=noise, progress=False)["loss"]
+    np.testing.assert_allclose(found, right, rtol=1e-5)
+
+
 def test_how_many_launches_a_step_takes():
     """docs/gpu.md tells it."""
     layers = []

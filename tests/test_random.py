@@ -52,3 +52,13 @@ def test_permutations_hold_every_number_once_and_are_even():
     assert (np.sort(orders, axis=1) == np.arange(5)).all()
     shares = np.stack([(orders == value).mean(axis=0) for value in range(5)])
     np.testing.assert_allclose(shares, 0.2, atol=0.03)
+
+
+@pytest.mark.parametrize("width", [1, 5, 16, 17, 64, 130])
+def test_words_of_rows_are_those_of_the_stream(width):
+    rows, padded = np.array([7, 0, 7, 3]), -(-width // 64) * 64
+    stream = random.words(8 * padded, seed=2**40 + 1, stream=9, step=4).reshape(8, padded)
+    drawn = random.row_words(rows, width, seed=2**40 + 1, stream=9, step=4)
+    assert drawn.dtype == np.uint32
+    np.testing.assert_array_equal(drawn, stream[rows, :width])
+    np.testing.assert_array_equal(random.row_words(rows[:0], width, seed=0, stream=0), np.empty((0, width)))

@@ -111,3 +111,14 @@ def test_the_example_of_the_range_test_trains_at_what_it_proposes(root, tmp_path
     assert len(accuracies) == 4
     assert min(float(proposed) for proposed, _ in accuracies) > 93
     assert (tmp_path / "test.png").stat().st_size > 50_000
+
+
+def test_the_example_on_scales_shows_what_it_says(root, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("sys.argv", ["scales_of_features.py", "--plot", str(tmp_path / "scales.png")])
+    runpy.run_path(str(root / "examples" / "scales_of_features.py"))
+    as_they_are, standardised, squashed = re.findall(r"([0-9.]+) % of the dev rows wrong", capsys.readouterr().out)
+    assert float(as_they_are) > 40
+    assert float(standardised) > 20
+    assert float(squashed) < 5
+    assert (tmp_path / "scales.png").read_bytes().startswith(b"\x89PNG")

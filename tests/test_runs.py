@@ -14,7 +14,7 @@ import pytest
 from fastdl import callbacks, checkpoint, recipes
 from fastdl.cli import main
 from fastdl.config import Config
-from fastdl.preparation import read
+from fastdl.preparation import prepare, read
 
 FAST = ["--epochs", "30", "--layers", "16", "--batch-size", "16"]
 
@@ -103,7 +103,7 @@ def test_nothing_of_dev_and_test_reaches_the_statistics():
 
     (train, _), _, _ = data.split(np.arange(150), table["kind"], stratify=True)
     x = np.stack([table["length"], table["width"]], axis=1)[train]
-    np.testing.assert_allclose(run.how.standardize.mean, x.mean(axis=0, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(run.how.scaling.steps[0].mean, x.mean(axis=0, dtype=np.float64), rtol=1e-12)
 
 
 def test_a_time_in_seconds_keeps_its_digits(capsys):
@@ -114,11 +114,14 @@ def test_a_time_in_seconds_keeps_its_digits(capsys):
 
 
 def test_groups_stay_together():
-    rows = [[a, b, kind, f"p{n // 5}"] for n, (a, b, kind) in enumerate(flowers())]
-    write_csv("flowers.csv", ["length", "width", "kind", "patient"], rows)
-    config = recipes.Config(data="flowers.csv", target="kind", group="patient", epochs=1)
-    run = recipes.train(config)
-    assert [column.name for column in run.how.encoder.columns] == ["length", "width"]
+    rows = [[a, n // 5, kind, f"p{n // 5}"] for n, (a, _, kind) in enumerate(flowers())]
+    write_csv("flowers.csv", ["length", "number", "kind", "patient"], rows)
+    config = recipes.Config(data="flowers.csv", target="kind", group="patient", scaling="none")
+    prepared = prepare(config)
+    assert [column.name for column in prepared.how.encoder.columns] == ["length", "number"]
+    numbers, counts = zip(*(np.unique(x[:, 1], return_counts=True) for x, _ in prepared[:3]), strict=True)
+    assert sorted(np.concatenate(numbers)) == list(range(30))
+    assert (np.concatenate(counts) == 5).all()
 
 
 @pytest.mark.parametrize("form", ["npz", "npy", "idx", "idx.gz"])
@@ -292,6 +295,97 @@ def test_a_configuration_file_with_six_techniques(capsys, tmp_path):
     kept = recipes.load(tmp_path / "run").config
     assert (kept.optimizer, kept.layers, kept.epochs, kept.smoothing) == ("adamw", (64, 32), 12, 0.1)
     assert float(capsys.readouterr().out.split("test accuracy ")[1].split("%")[0]) > 90
+
+
+AUGMENTED = ["--shift", "1", "--rotate", "12", "--noise", "0.3", "--mixup", "0.1"]
+
+
+def test_an_augmented_run_on_digits_resumed_and_predicting(capsys):
+    command = ["train", *AUGMENTED, "--epochs", "6", "--dropout", "0.1"]
+    assert main([*command, "--out", "whole"]) == 0
+    assert float(capsys.readouterr().out.split("test accuracy ")[1].split("%")[0]) > 80
+    assert main([*command, "--epochs", "3", "--out", "first"]) == 0
+    assert main(["train", "--resume", "first", "--epochs", "6"]) == 0
+    first, second = (checkpoint.load(f"{name}/model.safetensors")[0] for name in ("whole", "first"))
+    assert {k: v.tobytes() for k, v in first.items()} == {k: v.tobytes() for k, v in second.items()}
+    assert len(set(first["standardize/mean"].tolist())) == 1  # pixels move, so all are scaled alike
+    capsys.readouterr()
+    assert main(["evaluate", "whole"]) == 0
+    assert float(capsys.readouterr().out.split("test accuracy ")[1].split("%")[0]) > 80
+    assert main(["predict", "whole"]) == 0
+    right = read("digits").y
+    found = [int(row["prediction"]) for row in read_rows("predictions.csv")]
+    assert np.mean(np.array(found) == right) > 0.8
+
+
+@pytest.mark.parametrize("layout", ["chw", "hwc"])
+@pytest.mark.parametrize("form", ["npz", "npy"])
+def test_images_with_channels_are_augmented(capsys, layout, form):
+    from fastdl import data
+
+    x, y = data.load_digits()
+    images = np.stack([x[:300], 16 - x[:300]], axis=1).reshape(-1, 2, 8, 8)
+    images = images if layout == "chw" else np.moveaxis(images, 1, 3)
+    np.savez("digits.npz", x=images, y=y[:300])
+    np.save("x.npy", images)
+    np.save("y.npy", y[:300])
+    rows = ["--data", "digits.npz"] if form == "npz" else ["--data", "x.npy", "--target", "y.npy"]
+    command = ["train", *rows, "--layout", layout, "--flip", "--shift", "1", "--scaling", "minmax", "--epochs", "1"]
+    assert main([*command, "--out", "run"]) == 0
+    how = recipes.load(Path("run")).how
+    np.testing.assert_array_equal(how.scaling.steps[0].greatest, np.full(images.shape[1:], 16))
+
+
+def test_tables_and_regressions_take_noise_and_mixup(capsys):
+    write_csv("houses.csv", ["size", "district", "age", "price"], houses())
+    command = [
+        "train",
+        "--data",
+        "houses.csv",
+        "--target",
+        "price",
+        "--noise",
+        "0.02",
+        "--mixup",
+        "0.2",
+        "--out",
+        "run",
+    ]
+    assert main([*command, *FAST, "--epochs", "150"]) == 0
+    assert float(capsys.readouterr().out.split("test R2 ")[1].split()[0]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--shift", "1"], "flip, shift and rotate are for images, and a row has the shape (2,), wanted the axes 'hw'"),
+        (["--rotate", "200"], "rotate is 200.0, wanted degrees, 0 to 180"),
+        (["--noise", "-1"], "noise is -1.0, wanted 0 or more"),
+        (["--squash", "0"], "squash is 0.0, wanted a number above 0"),
+        (["--shift", "-1"], "shift is -1, wanted at least 0"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_told(capsys, flags, message):
+    write_csv("flowers.csv", ["length", "width", "kind"], flowers())
+    assert main(["train", "--data", "flowers.csv", "--target", "kind", "--out", "run", *flags]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not Path("run").exists()
+    assert main(["train", "--shift", "8", "--out", "run"]) == 2
+    assert "pixels is 8, wanted fewer than images of 8 x 8 have" in capsys.readouterr().err
+
+
+def test_the_size_of_batches_may_be_left_to_the_number_of_rows():
+    write_csv("flowers.csv", ["length", "width", "kind"], flowers())
+    flags = ["--batch-size", "auto", "--schedule", "cosine", "--epochs", "3"]
+    assert main(["train", "--data", "flowers.csv", "--target", "kind", "--out", "run", *flags]) == 0
+    run = recipes.load(Path("run"))
+    assert run.config.batch_size == "auto"
+    state = json.loads(run.texts["training"])
+    assert state["steps"] == 3  # one an epoch
+    rates = [float(row["learning_rate"]) for row in read_rows("run/history.csv")]
+    assert rates == pytest.approx([3e-3 * (1 + np.cos(np.pi * step / 3)) / 2 for step in (0, 1, 2)], rel=1e-6)
 
 
 def test_classes_may_be_numbers(capsys):

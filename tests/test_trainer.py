@@ -95,6 +95,8 @@ def test_every_row_is_taken_once_an_epoch_in_an_order_of_its_own():
     epochs = np.concatenate(taken).reshape(2, 50)
     assert (np.sort(epochs, axis=1) == np.arange(50)).all()
     assert (epochs[0] != epochs[1]).any()
+    for number, order in enumerate(epochs, start=1):  # by seed and epoch alone, whatever came before
+        np.testing.assert_array_equal(order, fd.random.permutation(50, seed=made.seed, step=number))
 
 
 def test_a_last_batch_of_one_row_is_left_out_and_said_once():
@@ -103,6 +105,19 @@ def test_a_last_batch_of_one_row_is_left_out_and_said_once():
         trainer().fit(x, y, epochs=3, batch_size=64, progress=False)
     assert len(said) == 1
     trainer(nn.Linear(10)).fit(x, y, epochs=1, batch_size=64, progress=False)  # nobody minds there
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(7, 1), (1999, 1), (2000, 16)])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_batches_are_all_rows_if_they_are_few(rows, steps, mapped):
+    x, y = np.zeros((rows, 2), np.float32), np.zeros(rows, int)
+    made = trainer(nn.Linear(2))
+    made.fit(fd.data.Rows(x) if mapped else x, y, batch_size="auto", epochs=2, progress=False)
+    assert made.step.count == 2 * steps
+    made.fit([(x, y)], batch_size="auto", epochs=1, progress=False)  # whose size is its own
+    assert made.step.count == 2 * steps + 1
+    with pytest.raises(ValueError, match=r"batch_size=all .* wanted at least 1 each, or batch_size='auto'"):
+        made.fit(x, y, batch_size="all")
 
 
 def test_ctrl_c_ends_after_a_whole_step(capsys):

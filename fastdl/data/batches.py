@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from .. import random
 from ..typing import Array
+from .augment import Transformation, apply, check
 from .rows import Rows
+
+FEW = 2000  # rows: below, all of them are one batch
+USUAL = 128
+
+
+def auto_batch_size(rows: int) -> int:
+    """How many of so many rows make a batch, unless one knows better: all below 2,000, else 128.
+
+    Other sizes that are worth a trial are powers of two, from 32 to 512.
+
+    Examples
+    --------
+    >>> from fastdl.data import auto_batch_size
+    >>> auto_batch_size(1999), auto_batch_size(2000)
+    (1999, 128)
+    """
+    return rows if rows < FEW else USUAL
 
 
 def batches(
-    x: Array | Rows, y: Array | Rows, batch_size: int, *, seed: int = 0, epoch: int = 0, shuffle: bool = True
+    x: Array | Rows,
+    y: Array | Rows,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle: bool = True,
+    augment: Sequence[Transformation] = (),
 ) -> Iterator[tuple[Array, Array]]:
     """One epoch's batches, in the order in which a Trainer of that seed takes the rows.
 
@@ -18,11 +45,13 @@ def batches(
     ----------
     x, y : arrays, np.memmap or Rows of as many rows
     batch_size : int
-        The last batch may be smaller.
+        The last batch may be smaller. `auto_batch_size` proposes one.
     seed, epoch : int
         All that the order depends on; epochs count from 0.
     shuffle : bool
         Without it rows come as they lie.
+    augment : sequence of augment.Transformation
+        What is done to the rows, by seed, epoch and each row's number.
 
     Yields
     ------
@@ -41,10 +70,22 @@ def batches(
         raise ValueError(f"batches: x has {n} rows and y {len(y)}, wanted as many")
     if batch_size < 1:
         raise ValueError(f"batches: batch_size is {batch_size}, wanted at least 1")
-    return _batches(Rows(x), Rows(y), batch_size, random.permutation(n, seed=seed, step=epoch) if shuffle else None)
+    check(augment)
+    order = random.permutation(n, seed=seed, step=epoch) if shuffle else None
+    if augment:
+        numbers = np.arange(n) if order is None else order
+        return _augmented(augment, Rows(x), Rows(y), batch_size, numbers, seed, epoch)
+    return _batches(Rows(x), Rows(y), batch_size, order)
 
 
 def _batches(x: Rows, y: Rows, batch_size: int, order: Array | None) -> Iterator[tuple[Array, Array]]:
     for start in range(0, len(x), batch_size):
         rows = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
         yield x[rows], y[rows]
+
+
+def _augmented(
+    augment: Sequence[Transformation], x: Rows, y: Rows, batch_size: int, order: Array, seed: int, epoch: int
+) -> Iterator[tuple[Array, Array]]:
+    for start in range(0, len(x), batch_size):
+        yield apply(augment, x, y, order[start : start + batch_size], seed=seed, epoch=epoch)
