@@ -83,6 +83,11 @@ class Trainer:
     validates : bool
         Whether the `fit` at hand has a validation set.
 
+    Warns
+    -----
+    SquashedLogitsWarning
+        Where the model ends in a sigmoid or softmax, and the loss takes logits.
+
     Examples
     --------
     >>> import fastdl as fd
@@ -114,6 +119,7 @@ class Trainer:
                 raise TypeError(f"Trainer: {name} is the class {given.__name__}; write {given.__name__}(...)")
             if not isinstance(given, base):
                 raise TypeError(f"Trainer: {name} is {given!r}, wanted a {base.__name__}")
+        loss.check_model(model)
         self._model, self._loss, self._optimizer = model, loss, optimizer
         wanted = loss.metrics if metrics is None else metrics
         self._metrics, self._library = _named(wanted), {name for name in wanted if isinstance(name, str)}
