@@ -21,9 +21,11 @@ __all__ = [
     "backend",
     "bench",
     "callbacks",
+    "check_gradients",
     "checkpoint",
     "data",
     "devices",
+    "gradient_check",
     "initializers",
     "losses",
     "metrics",
@@ -41,6 +43,7 @@ _HOMES = {
     "Trainer": "trainer",
     "History": "history",
     "asarray": "devices",
+    "check_gradients": "gradient_check",
 }
 
 if TYPE_CHECKING:
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
         checkpoint,
         data,
         devices,
+        gradient_check,
         initializers,
         losses,
         metrics,
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
         testing,
     )
     from .devices import asarray
+    from .gradient_check import check_gradients
     from .history import History
     from .predictor import Predictor
     from .step import TrainStep

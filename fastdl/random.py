@@ -14,6 +14,7 @@ from .typing import Array
 STARTS = 0x8000_0000  # + number of the parameter: its values at the start
 SHUFFLE = 0xC000_0000  # step = epoch: the order of the rows
 SPLIT = 0xC000_0001  # the parts of a data set
+GRADIENT_CHECK = 0xC000_00E1  # which parameters are looked at, and how the loss is probed
 
 
 def words(count: int, *, seed: int, stream: int, step: int = 0) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 from . import backend, checks, data, devices, metrics, ops
 from .callbacks import Callback, ModelCheckpoint
 from .feed import Feed, FromBatches, FromMemory, SkippedRowWarning, batches_of, parts, read_by_batch, rows_of
+from .gradient_check import GradientCheck, check_gradients
 from .history import History
 from .interrupt import StopOnInterrupt
 from .losses import Loss
@@ -478,6 +479,37 @@ class Trainer:
             moments = [self.weights.layout.views(moment) for moment in self.step.moments]
             state = TrainingState(self.step.optimizer, self.step.count, moments)
         return state if state and state.optimizer is self.optimizer else None
+
+    def check_gradients(self, x: Array, y: Array, *, samples: int | None = None) -> GradientCheck:
+        """Compare the gradients of backward with differences of the loss, at the weights as they are.
+
+        Nothing is changed; it is computed in float64 on the CPU, whatever the trainer computes in. See
+        `fastdl.check_gradients`.
+
+        Parameters
+        ----------
+        x, y : (n, ...)
+            A few dozen rows.
+        samples : int, optional
+            How many elements of the parameters are looked at; all without it.
+
+        Returns
+        -------
+        GradientCheck
+
+        Examples
+        --------
+        >>> import fastdl as fd
+        >>> from fastdl import nn
+        >>> x, y = fd.data.load_digits()
+        >>> model = nn.Sequential(nn.Linear(32, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Linear(10))
+        >>> trainer = fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam())
+        >>> trainer.check_gradients(x[:32] / 16, y[:32], samples=40).verdict
+        'right'
+        """
+        self._check(x, y)
+        weights = self.build(x.shape[1:])
+        return check_gradients(self._model, self._loss, x, y, weights=weights, samples=samples, seed=self.seed)
 
     # ------------------------------------------------------------ prediction
 

@@ -17,7 +17,7 @@ FLOORS = [
     {"ops", "recorder", "random", "checks", "files"},
     {"arena", "schedules", "initializers"},
     {"nn", "losses", "optim", "regularizers", "course", "testing"},
-    {"step", "predictor", "data", "metrics", "checkpoint", "distributed"},
+    {"step", "predictor", "data", "metrics", "checkpoint", "distributed", "gradient_check"},
     {"trainer", "callbacks", "feed", "history", "interrupt", "progress", "state"},
     {
         "cli",
