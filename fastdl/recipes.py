@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, checkpoint, initializers, losses, metrics, nn, optim, schedules
+from . import backend, checkpoint, data, initializers, losses, metrics, nn, optim, schedules
 from .callbacks import Callback, EarlyStopping, ModelCheckpoint, TerminateOnNaN
 from .config import Config
 from .feed import steps_of_epoch
 from .files import write_atomic
+from .gradient_check import GradientCheck
 from .history import History
 from .preparation import Preparation, Prepared, fingerprint, prepare
 from .trainer import Trainer
@@ -187,6 +188,29 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     return dataclasses.replace(
         run, history=history, dev=measured[0], test=measured[1], seconds=time.perf_counter() - began
     )
+
+
+def check_gradients(config: Config, samples: int | None = None, *, say: Say = lambda line: None) -> GradientCheck:
+    """Compare the gradients of a run's network, as it starts, with differences of its loss, on its first batch.
+
+    Parameters
+    ----------
+    config : Config
+    samples : int, optional
+        How many elements of the parameters are looked at; all without it.
+    say : function of a line of text, optional
+        Told what is done.
+
+    Returns
+    -------
+    GradientCheck
+    """
+    prepared = prepare(config)
+    config = settled(config, prepared.how.task)
+    say(_about(config, prepared))
+    trainer = _untrained(config, prepared.how, len(prepared.train[0])).trainer
+    x, y = next(data.batches(*prepared.train, config.batch_size, seed=config.seed))
+    return trainer.check_gradients(x, y, samples=samples)
 
 
 def check_data(config: Config, texts: Mapping[str, str]) -> None:
