@@ -22,12 +22,14 @@ __all__ = [
     "backend",
     "bench",
     "callbacks",
+    "check_gradients",
     "checkpoint",
     "course",
     "data",
     "devices",
     "ensemble",
     "find_learning_rate",
+    "gradient_check",
     "initializers",
     "losses",
     "metrics",
@@ -47,6 +49,7 @@ _HOMES = {
     "MovingAverage": "averages",
     "asarray": "devices",
     "find_learning_rate": "learning_rate",
+    "check_gradients": "gradient_check",
 }
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
         data,
         devices,
         ensemble,
+        gradient_check,
         initializers,
         losses,
         metrics,
@@ -72,6 +76,7 @@ if TYPE_CHECKING:
     )
     from .averages import MovingAverage
     from .devices import asarray
+    from .gradient_check import check_gradients
     from .history import History
     from .learning_rate import find_learning_rate
     from .predictor import Predictor

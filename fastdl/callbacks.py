@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 Logs = dict[str, float]
-LOWER = "loss", "mse", "penalty", "gradient_norm"  # columns of which less is better
+LOWER = "loss", "error", "mse", "penalty", "gradient_norm"  # columns of which less is better
 HIGHER = "accuracy", "top_5", "precision", "recall", "f1", "r2", "rows_per_second"
 
 

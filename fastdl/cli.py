@@ -1,4 +1,4 @@
-"""The commands: `fastdl train`, `evaluate`, `predict`, `bench`, `warmup` and `info`."""
+"""The commands: `fastdl train`, `check`, `evaluate`, `predict`, `bench`, `warmup` and `info`."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def _told(error: Exception) -> str:
         message = f"{name}: {error.strerror}"
     elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message = "no space is left on the device; files that were there are whole"
-    message = re.sub(r"^(\w+\.)?(fit|inputs|targets|load|read_csv|load_\w+|split|training): ", "", message)
+    message = re.sub(
+        r"^(\w+\.)?(fit|inputs|targets|load|read_csv|load_\w+|split|training|check_gradients): ", "", message
+    )
     for keyword in ("drop", "missing", "task", "delimiter"):
         message = re.sub(rf"\b(fit with |pass )?{keyword}=\[?'(.+?)'\]?", rf"--{keyword} \2", message)
     message = message.replace("drop=", "--drop").replace(
@@ -101,13 +103,21 @@ def _parser() -> argparse.ArgumentParser:
         help="train a network on the handwritten digits, or on a file",
         description="Train a network. What is not given comes from --set, then from --config, then from the defaults.",
     )
-    for field in dataclasses.fields(Config):
-        _add_flag(train, field.name)
-    train.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with any of these keys")
-    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key, as often as wanted")
+    _add_config(train)
     train.add_argument("--out", type=Path, metavar="DIR", help="folder for the run, new or empty [runs/1, 2, ...]")
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     train.set_defaults(run=_train)
+
+    check = commands.add_parser(
+        "check",
+        help="check a network before it is trained",
+        description="Check a network before it is trained. The exit status is 0 if all is right.",
+    )
+    for name, (told, _) in CHECKS.items():
+        check.add_argument(f"--{name}", action="store_true", help=told)
+    check.add_argument("--samples", type=int, default=500, metavar="N", help="parameters --grad looks at [%(default)s]")
+    _add_config(check)
+    check.set_defaults(run=_check, resume=None, out=None)
 
     evaluate = commands.add_parser("evaluate", help="measure a trained network")
     evaluate.add_argument("folder", type=Path, metavar="DIR", help="of a run, or one of its .safetensors files")
@@ -145,9 +155,17 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show versions, backends, threads, BLAS and cache")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
-    for command in (train, evaluate, predict, bench, warmup, info):
+    for command in (train, check, evaluate, predict, bench, warmup, info):
         command.add_argument("--debug", action="store_true", help="show where an error comes from")
     return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    """The flags of all keys of the configuration, and of files of them."""
+    for field in dataclasses.fields(Config):
+        _add_flag(parser, field.name)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with any of these keys")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key, as often as wanted")
 
 
 def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
@@ -286,11 +304,37 @@ def _config(options: argparse.Namespace) -> Config:
     return config
 
 
-def _train(options: argparse.Namespace) -> int:
-    config = _config(options)
+def _check_device_and_data(config: Config) -> None:
+    """Raise, before anything large is loaded, for a device or a file that is not there."""
     backend.device(config.device)
     if config.data != "digits" and not Path(config.data).is_file():
         raise UsageError(f"--data {config.data}: there is no such file")
+
+
+def _check(options: argparse.Namespace) -> int:
+    wanted = [check for name, (_, check) in CHECKS.items() if getattr(options, name)]
+    if not wanted:
+        raise UsageError("say what to check: " + ", ".join(f"--{name} ({told})" for name, (told, _) in CHECKS.items()))
+    config = _config(options)
+    _check_device_and_data(config)
+    right = [check(config, options) for check in wanted]  # all of them, whatever the first finds
+    return 0 if all(right) else 1
+
+
+def _check_gradients(config: Config, options: argparse.Namespace) -> bool:
+    from . import recipes
+
+    found = recipes.check_gradients(config, options.samples, say=_say)
+    _say(str(found))
+    return found.verdict == "right"
+
+
+CHECKS = {"grad": ("gradients by backward against differences of the loss, on one batch", _check_gradients)}
+
+
+def _train(options: argparse.Namespace) -> int:
+    config = _config(options)
+    _check_device_and_data(config)
     found = options.resume is not None or (options.out is not None and options.out.exists())
     out = options.resume or _folder(options.out)
 

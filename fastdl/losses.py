@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
@@ -9,10 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import backend, devices, ops
-from .nn.frame import Frame
+from .nn import Dropout, Flatten, Frame, Layer, Linear, Residual, Sequential, Sigmoid, Softmax
 from .typing import Array, Shape
 
 TINY = np.finfo(np.float64).tiny  # a probability whose logarithm is finite
+
+
+class SquashedLogitsWarning(UserWarning):
+    """A model ends in a sigmoid or softmax, and its loss, which takes logits, applies another."""
 
 
 class Loss:
@@ -22,9 +27,12 @@ class Loss:
     ----------
     metrics : tuple of str
         Names of the metrics that a trainer shows beside this loss: see `fastdl.metrics`.
+    takes_logits : bool
+        Whether it makes probabilities of the outputs itself, so that the model must not.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ()
+    takes_logits: ClassVar[bool] = False
 
     @property
     def weighs(self) -> bool:
@@ -33,6 +41,18 @@ class Loss:
 
     def check(self, target: Array) -> None:
         """Raise for targets that this loss has no meaning for; called on whole data sets."""
+
+    def check_model(self, model: Layer) -> None:
+        """Warn, naming the layer, if the model ends in probabilities and this loss takes logits."""
+        layer, path = _last(model, "")
+        if self.takes_logits and (function := _makes_probabilities(layer)):
+            where = f"layer {path}" if path else "the model"
+            warnings.warn(
+                f"{type(self).__name__} takes logits, but {where} ({type(layer).__name__}) makes probabilities of "
+                f"them; leave its {function} out, since the loss has its own, and call predict_proba for probabilities",
+                SquashedLogitsWarning,
+                stacklevel=3,
+            )
 
     def target(self, output_shape: Shape) -> tuple[Shape, Any]:
         """Shape and dtype of one row's target, for outputs of this shape; None is the weights' own dtype."""
@@ -63,8 +83,9 @@ class Loss:
 class SoftmaxCrossEntropy(Loss):
     """Mean cross-entropy of softmax(output) against numbers of classes; the output are logits.
 
-    loss = mean_i (log sum_j e^z_ij - z_i,label_i). It stands in for the share of errors, whose gradient
-    is 0 almost everywhere.
+    loss = mean_i (log sum_j e^z_ij - z_i,label_i). It stands in for the 0-1 loss, the share of errors, whose
+    gradient is 0 almost everywhere: a wrong row costs log 2 or more, so the share is loss / log 2 at most.
+    It stands beside the loss in the history, as `accuracy` or as `error`, 1 - accuracy: see `fastdl.metrics`.
 
     Parameters
     ----------
@@ -93,6 +114,7 @@ class SoftmaxCrossEntropy(Loss):
     _weights: dict[Any, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    takes_logits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing < 1:
@@ -258,11 +280,13 @@ class Hinge(ElementLoss):
 class BinaryCrossEntropy(ElementLoss):
     """Mean of log(1 + e^y) - t y for logits y and targets t from 0 to 1: each output a label of its own.
 
+    It stands in for the share of wrong labels, as `SoftmaxCrossEntropy` does for that of wrong classes.
     A row can have several labels, or none: targets are (n, labels).
     """
 
     name: ClassVar[str] = "bce"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    takes_logits: ClassVar[bool] = True
 
     def check(self, target: Array) -> None:
         _check_values(self, target, (target >= 0) & (target <= 1), "0 to 1")
@@ -294,3 +318,23 @@ def _check_values(loss: Loss, target: Array, good: Array, wanted: str) -> None:
     if not good.all():
         at = tuple(int(i) for i in np.argwhere(~good)[0])
         raise ValueError(f"{type(loss).__name__}: the target of row {at[0]} is {target[at]}, wanted {wanted}")
+
+
+def _last(layer: Layer, path: str) -> tuple[Layer, str]:
+    """The layer within this one that makes its output, and where it stands; a residual block's is its body's."""
+    if isinstance(layer, Residual):
+        return _last(layer.body, f"{path}.0" if path else "0")
+    if isinstance(layer, Sequential):
+        for number, within in reversed(list(enumerate(layer.layers))):
+            if not isinstance(within, (Dropout, Flatten)):  # which leave probabilities what they are
+                return _last(within, f"{path}.{number}" if path else str(number))
+    return layer, path
+
+
+def _makes_probabilities(layer: Layer) -> str | None:
+    """By which function, if it does."""
+    if isinstance(layer, Softmax):
+        return "softmax"
+    if isinstance(layer, Sigmoid) or (isinstance(layer, Linear) and layer.activation == "sigmoid"):
+        return "sigmoid"
+    return None

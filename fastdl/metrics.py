@@ -48,9 +48,37 @@ def accuracy(outputs: Array, targets: Array) -> float:
     >>> metrics.accuracy(np.array([[0.1, -2.0], [1.0, 3.0]]), np.array([[1, 0], [0, 1]]))
     0.75
     """
-    if _several_labels("accuracy", outputs, targets):
-        return float(np.where(targets == 1, outputs > 0, outputs <= 0).mean())
-    return float((_predicted(outputs) == targets).mean())
+    return _share_right("accuracy", outputs, targets)
+
+
+def error(outputs: Array, targets: Array) -> float:
+    """The share of predictions that are wrong, the 0-1 loss: 1 - accuracy.
+
+    It is what a classifier is judged by. Its gradient is 0 almost everywhere, so that a cross-entropy is
+    trained on in its place.
+
+    Parameters
+    ----------
+    outputs : (n, classes), or (n, labels) logits
+    targets : (n,) integers, or (n, labels) of 0 and 1
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        As `accuracy` does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdl import metrics
+    >>> metrics.error(np.array([[0.1, 2.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), np.array([1, 1, 1, 0]))
+    0.25
+    """
+    return 1 - _share_right("error", outputs, targets)
 
 
 def top_k(outputs: Array, labels: Array, k: int = 5) -> float:
@@ -292,6 +320,7 @@ def r2(outputs: Array, targets: Array) -> float:
 
 _NAMES: dict[str, Metric] = {
     "accuracy": accuracy,
+    "error": error,
     "top_5": functools.partial(top_k, k=5),
     "precision": precision,
     "recall": recall,
@@ -306,7 +335,7 @@ def by_name(name: str) -> Metric:
 
     Parameters
     ----------
-    name : {"accuracy", "top_5", "precision", "recall", "f1", "mse", "r2"}
+    name : {"accuracy", "error", "top_5", "precision", "recall", "f1", "mse", "r2"}
 
     Raises
     ------
@@ -400,6 +429,12 @@ def _undecided(outputs: Array) -> Array:
 def _predicted(outputs: Array) -> Array:
     """The class that each row predicts, and -1 for a row that holds NaN, whose argmax means nothing."""
     return np.where(_undecided(outputs), -1, outputs.argmax(axis=1))
+
+
+def _share_right(metric: str, outputs: Array, targets: Array) -> float:
+    if _several_labels(metric, outputs, targets):
+        return float(np.where(targets == 1, outputs > 0, outputs <= 0).mean())
+    return float((_predicted(outputs) == targets).mean())
 
 
 def _counts(metric: str, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, checkpoint, initializers, losses, metrics, nn, optim, schedules
+from . import backend, checkpoint, data, initializers, losses, metrics, nn, optim, schedules
 from .callbacks import (
     AverageWeights,
     Callback,
@@ -21,10 +21,10 @@ from .callbacks import (
     TerminateOnNaN,
 )
 from .config import CLIPS, Config
-from .data import auto_batch_size
 from .ensemble import Bagging
 from .feed import steps_of_epoch
 from .files import write_atomic
+from .gradient_check import GradientCheck
 from .history import History
 from .learning_rate import find_learning_rate
 from .preparation import Preparation, Prepared, fingerprint, prepare
@@ -182,7 +182,7 @@ def optimizer(config: Config, steps: int) -> optim.Optimizer:
 
 def batch_size(config: Config, rows: int) -> int:
     """How many of so many training rows are a batch."""
-    return config.batch_size if isinstance(config.batch_size, int) else auto_batch_size(rows)
+    return config.batch_size if isinstance(config.batch_size, int) else data.auto_batch_size(rows)
 
 
 def settled(config: Config, task: str) -> Config:
@@ -260,6 +260,30 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
 def _measured(run: Run, prepared: Prepared, history: History, began: float) -> Run:
     dev, test = run.evaluate(*prepared.dev), run.evaluate(*prepared.test)
     return dataclasses.replace(run, history=history, dev=dev, test=test, seconds=time.perf_counter() - began)
+
+
+def check_gradients(config: Config, samples: int | None = None, *, say: Say = lambda line: None) -> GradientCheck:
+    """Compare the gradients of a run's network, as it starts, with differences of its loss, on its first batch.
+
+    Parameters
+    ----------
+    config : Config
+    samples : int, optional
+        How many elements of the parameters are looked at; all without it.
+    say : function of a line of text, optional
+        Told what is done.
+
+    Returns
+    -------
+    GradientCheck
+    """
+    prepared = prepare(config)
+    config = settled(config, prepared.how.task)
+    say(_about(config, prepared))
+    rows = len(prepared.train[0])
+    trainer = _trainer(dataclasses.replace(config, learning_rate=1.0), prepared.how, rows)  # whatever the rate is
+    x, y = next(data.batches(*prepared.train, batch_size(config, rows), seed=config.seed))
+    return trainer.check_gradients(x, y, samples=samples)
 
 
 def check_data(config: Config, texts: Mapping[str, str]) -> None:

@@ -112,6 +112,11 @@ class TrainStep:
     rate_factor : float
         What the optimizer's learning rate is multiplied by, from the next step on.
 
+    Warns
+    -----
+    SquashedLogitsWarning
+        Where the model ends in a sigmoid or softmax, and the loss takes logits; not with weights that are given.
+
     Examples
     --------
     >>> import numpy as np
@@ -142,6 +147,8 @@ class TrainStep:
         for name, given in (("model", model), ("loss", loss), ("optimizer", optimizer)):
             if isinstance(given, type):
                 raise TypeError(f"TrainStep: {name} is the class {given.__name__}; write {given.__name__}(...)")
+        if weights is None:  # else a Trainer has said so, or they have been trained
+            loss.check_model(model)
         self._model, self._loss, self._optimizer = model, loss, optimizer
         self.batch_size, self.seed = batch_size, seed
         self.dtype = np.dtype(dtype or (weights.dtype if weights else np.float32))

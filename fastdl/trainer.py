@@ -15,6 +15,7 @@ import numpy as np
 from . import backend, checks, data, devices, metrics, ops
 from .callbacks import Callback, ModelCheckpoint
 from .feed import Feed, FromBatches, FromMemory, SkippedRowWarning, batches_of, parts, read_by_batch, rows_of
+from .gradient_check import GradientCheck, check_gradients
 from .history import History
 from .interrupt import StopOnInterrupt
 from .losses import Loss
@@ -89,6 +90,11 @@ class Trainer:
     measures_training : bool
         Whether it also measures what is trained on.
 
+    Warns
+    -----
+    SquashedLogitsWarning
+        Where the model ends in a sigmoid or softmax, and the loss takes logits.
+
     Examples
     --------
     >>> import fastdl as fd
@@ -120,6 +126,7 @@ class Trainer:
                 raise TypeError(f"Trainer: {name} is the class {given.__name__}; write {given.__name__}(...)")
             if not isinstance(given, base):
                 raise TypeError(f"Trainer: {name} is {given!r}, wanted a {base.__name__}")
+        loss.check_model(model)
         self._model, self._loss, self._optimizer = model, loss, optimizer
         wanted = loss.metrics if metrics is None else metrics
         self._metrics, self._library = _named(wanted), {name for name in wanted if isinstance(name, str)}
@@ -583,6 +590,37 @@ class Trainer:
             moments = [self.weights.layout.views(moment) for moment in self.step.moments]
             state = TrainingState(self.step.optimizer, self.step.count, moments)
         return state if state and state.optimizer is self.optimizer else None
+
+    def check_gradients(self, x: Array, y: Array, *, samples: int | None = None) -> GradientCheck:
+        """Compare the gradients of backward with differences of the loss, at the weights as they are.
+
+        Nothing is changed; it is computed in float64 on the CPU, whatever the trainer computes in. See
+        `fastdl.check_gradients`.
+
+        Parameters
+        ----------
+        x, y : (n, ...)
+            A few dozen rows.
+        samples : int, optional
+            How many elements of the parameters are looked at; all without it.
+
+        Returns
+        -------
+        GradientCheck
+
+        Examples
+        --------
+        >>> import fastdl as fd
+        >>> from fastdl import nn
+        >>> x, y = fd.data.load_digits()
+        >>> model = nn.Sequential(nn.Linear(32, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Linear(10))
+        >>> trainer = fd.Trainer(model, fd.losses.SoftmaxCrossEntropy(), fd.optim.Adam())
+        >>> trainer.check_gradients(x[:32] / 16, y[:32], samples=40).verdict
+        'right'
+        """
+        self._check(x, y)
+        weights = self.build(x.shape[1:])
+        return check_gradients(self._model, self._loss, x, y, weights=weights, samples=samples, seed=self.seed)
 
     # ------------------------------------------------------------ prediction
 

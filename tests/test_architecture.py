@@ -17,7 +17,7 @@ FLOORS = [
     {"ops", "recorder", "random", "checks", "files", "drawing"},
     {"arena", "averages", "schedules", "initializers"},
     {"nn", "losses", "optim", "regularizers", "course", "testing"},
-    {"step", "update", "predictor", "data", "metrics", "checkpoint", "distributed"},
+    {"step", "update", "predictor", "data", "metrics", "checkpoint", "distributed", "gradient_check"},
     {"trainer", "callbacks", "ensemble", "feed", "history", "interrupt", "learning_rate", "progress", "state"},
     {
         "cli",

@@ -247,6 +247,20 @@ def test_trainer_and_files_cross_devices(tmp_path):
     assert back.step.count == same.step.count
 
 
+def test_gradients_of_a_trainer_on_a_gpu_are_checked_on_the_cpu():
+    x, y = rows(16)
+    with emulator.cuda():
+        trainer = fd.Trainer(model(), losses.SoftmaxCrossEntropy(), optim.Adam(), device="cuda")
+        trainer.build((10,))
+        before = trainer.weights.snapshot()
+        found = trainer.check_gradients(fd.asarray(x, device="cuda"), y, samples=40)
+        after = trainer.weights.snapshot()
+    assert found.verdict == "right"
+    assert {name: array.tobytes() for name, array in before.items()} == {
+        name: array.tobytes() for name, array in after.items()
+    }
+
+
 def test_trainer_tells_of_a_bad_label_at_the_end_of_the_epoch():
     x, y = rows()
     y[3] = -1

@@ -20,7 +20,7 @@ LABELS = np.array([0, 2, 1, 1, 0])
 LOGITS = np.array([[0.1, -4.0], [-0.1, 2.0], [3.0, 1.0]])
 HOLDS = np.array([[1, 0], [1, 1], [1, 0]])
 
-BOTH = [metrics.accuracy, metrics.precision, metrics.recall, metrics.f1]
+BOTH = [metrics.accuracy, metrics.error, metrics.precision, metrics.recall, metrics.f1]
 ONE_CLASS = [*BOTH, metrics.top_k, metrics.confusion]
 ALL = [*ONE_CLASS, metrics.mse, metrics.r2]
 NAME = {"ids": lambda metric: metric.__name__}
@@ -181,6 +181,7 @@ def test_one_class_a_row_as_scikit_learn_has_it(given_):
     outputs, labels = given_
     predicted = outputs.argmax(axis=1)
     assert metrics.accuracy(outputs, labels) == pytest.approx(oracle.accuracy_score(labels, predicted))
+    assert metrics.error(outputs, labels) == pytest.approx(oracle.zero_one_loss(labels, predicted))
     for name in ("precision", "recall", "f1"):
         expected = macro(getattr(oracle, f"{name}_score"))(labels, predicted)
         assert getattr(metrics, name)(outputs, labels) == pytest.approx(expected, rel=1e-14), name
@@ -199,6 +200,7 @@ def test_several_labels_a_row_as_scikit_learn_has_them(given_):
     logits, targets = given_
     says = (logits > 0).astype(int)
     assert metrics.accuracy(logits, targets) == pytest.approx(1 - oracle.hamming_loss(targets, says))
+    assert metrics.error(logits, targets) == pytest.approx(oracle.hamming_loss(targets, says))
     # One label alone scikit-learn takes for two classes, of which it averages both.
     average = {"average": "macro" if targets.shape[1] > 1 else "binary", "zero_division": 0}
     for name in ("precision", "recall", "f1"):
@@ -229,7 +231,7 @@ def test_accuracy_is_the_confusion_tables_diagonal(given_):
 
 
 def test_names():
-    wanted = {"accuracy": 3 / 5, "precision": 1 / 2, "recall": 1 / 2, "f1": 1 / 2}
+    wanted = {"accuracy": 3 / 5, "error": 2 / 5, "precision": 1 / 2, "recall": 1 / 2, "f1": 1 / 2}
     assert {name: metrics.by_name(name)(OUTPUTS, LABELS) for name in wanted} == pytest.approx(wanted)
     assert metrics.by_name("top_5")(np.arange(10.0)[None], np.array([5])) == 1
     assert metrics.by_name("top_5")(np.arange(10.0)[None], np.array([4])) == 0
@@ -240,7 +242,7 @@ def test_names():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("acuracy", r"'acuracy' \(did you mean 'accuracy'\?\), wanted one of 'accuracy', 'top_5', .*'mse', 'r2'"),
+        ("acuracy", r"'acuracy' \(did you mean 'accuracy'\?\), wanted one of 'accuracy', 'error', .*'mse', 'r2'"),
         ("F1", r"'F1' \(did you mean 'f1'\?\)"),
         ("auc", "'auc', wanted one of"),
         (None, "None, wanted one of"),

@@ -14,7 +14,7 @@ LAYERS = {
     "linear without bias": lambda: [nn.Linear(5, bias=False)],
     "linear relu": lambda: [nn.Linear(5, activation="relu")],
     "linear leaky relu": lambda: [nn.Linear(5, activation="leaky_relu")],
-    "linear sigmoid": lambda: [nn.Linear(5, activation="sigmoid")],
+    "linear sigmoid": lambda: [nn.Linear(5, activation="sigmoid"), nn.Linear(3)],
     "linear tanh": lambda: [nn.Linear(5, activation="tanh")],
     "batch norm": lambda: [nn.Linear(4), nn.BatchNorm(), nn.Linear(3)],
     "batch norm relu": lambda: [nn.Linear(4), nn.BatchNorm(activation="relu"), nn.Linear(3)],
@@ -32,6 +32,7 @@ LAYERS = {
     "one batch norm at two places": lambda: (
         lambda shared: [nn.Linear(5), shared, nn.Tanh(), nn.Linear(5), shared, nn.Linear(3)]
     )(nn.BatchNorm()),
+    "flatten": lambda: [nn.Linear(4), nn.Flatten(), nn.Linear(3)],
     "softmax": lambda: [nn.Linear(4), nn.Softmax(), nn.Linear(3)],
     "residual": lambda: [nn.Linear(4), nn.Residual(nn.Linear(5), nn.Tanh(), nn.Linear(4)), nn.Linear(3)],
     "residual of the input": lambda: [nn.Residual(nn.Linear(6, activation="tanh")), nn.Linear(3)],

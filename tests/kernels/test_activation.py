@@ -21,6 +21,17 @@ ENDS = {
     "silu": [NAN, -3.720075976020836e-42, -0.0, 0, 100, INF, NAN],
     "softplus": [0, 3.720075976020836e-44, np.log(2), np.log(2), 100, INF, NAN],
 }
+# And their derivatives there.
+SLOPES = {
+    "relu": [0, 0, 0, 0, 1, 1, 1],  # NaN is not below 0, so that its gradient passes, as in torch
+    "leaky_relu": [0.01, 0.01, 0.01, 0.01, 1, 1, 1],
+    "sigmoid": [0, 3.720075976020836e-44, 0.25, 0.25, 0, 0, NAN],
+    "tanh": [0, 0, 1, 1, 0, 0, NAN],
+    "elu": [0, 0, 1, 1, 1, 1, NAN],
+    "gelu": [NAN, 0, 0.5, 0.5, 1, NAN, NAN],  # infinity times 0
+    "silu": [NAN, -3.6828752162606276e-42, 0.5, 0.5, 1, NAN, NAN],
+    "softplus": [0, 3.720075976020836e-44, 0.5, 0.5, 1, 1, NAN],
+}
 TORCH = {
     "relu": "relu",
     "leaky_relu": "leaky_relu",
@@ -34,7 +45,7 @@ TORCH = {
 
 
 def test_every_activation_is_here():
-    assert ENDS.keys() == TORCH.keys() == set(ops.ACTIVATIONS)
+    assert ENDS.keys() == SLOPES.keys() == TORCH.keys() == set(ops.ACTIVATIONS)
 
 
 @both_backends
@@ -48,6 +59,16 @@ def test_values_at_the_ends(name, dtype, on):
     signed = ~np.isnan(x) & (x == 0)
     if name not in ("relu", "elu"):  # where NumPy's maximum, or minimum, of -0 and 0 is either
         assert_same_bits(np.signbit(y[signed]), np.signbit(np.array(ENDS[name])[signed]))
+
+
+@both_backends
+@both_dtypes
+@pytest.mark.parametrize("name", SLOPES)
+def test_derivatives_at_the_ends(name, dtype, on):
+    x = np.array([-INF, -100, -0.0, 0, 100, INF, NAN], dtype)
+    with backend.use(on), np.errstate(all="ignore"):
+        dx = ops.activation_backward(np.ones_like(x), name, x=x, y=ops.activation(x, name))
+    assert_agree(dx, SLOPES[name], scale=np.abs(SLOPES[name]) + 1e-37)
 
 
 @both_backends
