@@ -64,6 +64,7 @@ class Config:
     drop: tuple[str, ...] = _told((), "columns that are left out")
     missing: str = _told("error", "what a missing cell is: an error, or the mean of its column")
     group: str | None = _told(None, "a column whose equal values never stand in two parts")
+    weight: str | None = _told(None, "a column of what each row counts in training")
     squash: float | None = _told(None, "tanh(x / this) of the inputs before they are scaled, for those of a wide range")
     scaling: str = _told(
         "standardize", "inputs to mean 0 and deviation 1, to 0 to 1, or not; as the training part tells"
@@ -92,6 +93,7 @@ class Config:
     start_distribution: str | None = _told(None, "of variance_scaling, else normal")
     loss: str = _told("auto", "auto is cross-entropy for classes, the squared error for numbers")
     smoothing: float = _told(0.0, "label smoothing")
+    class_weights: tuple[float, ...] = _told((), "what a row of each class counts, in the order of the classes' names")
     optimizer: str = _told("adam", "how parameters follow from gradients")
     learning_rate: float | str = _told(3e-3, "at its highest; auto finds it by a range test")
     momentum: float = _told(0.9, "of momentum and nesterov")
@@ -149,6 +151,10 @@ class Config:
             value = getattr(self, name)
             if value != "auto" and not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value}, wanted 0 or more")
+        if not all(0 <= weight < float("inf") for weight in self.class_weights):
+            raise ValueError(f"class_weights are {self.class_weights}, wanted numbers of 0 or more, one a class")
+        if self.accumulate > 1 and (self.class_weights or self.weight):
+            raise ValueError(f"accumulate is {self.accumulate}, but weights of classes or rows need whole batches")
         if self.schedule == "exponential" and not 0 < self.decay <= 1:
             raise ValueError(f"decay is {self.decay}, wanted above 0 and at most 1 for the exponential schedule")
         if 0 < self.patience <= self.plateau:

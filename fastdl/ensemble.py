@@ -347,6 +347,8 @@ def _train_member(
     trainer = make(_member_seed(seed, number))
     chosen = bootstrap(len(rows[0]), seed=seed, sample=number)
     x, y = map(_chosen, rows, by_batch, (chosen, chosen))
+    if options.get("sample_weight") is not None:
+        options = {**options, "sample_weight": options["sample_weight"][chosen]}
     with backend.deterministic():
         history = trainer.fit(x, y, callbacks=callbacks(), progress=False, **options)
     weights = trainer.weights.snapshot()

@@ -91,7 +91,7 @@ class FromBatches:
     Parameters
     ----------
     batches : function of the epoch's number
-        Returns an iterable of (x, y).
+        Returns an iterable of (x, y), or (x, y, sample_weight).
     prepare : function of a batch
         Checks it, and returns the step that has room for its rows.
     change : function of a batch, of the number of its first row within the epoch, and of the epoch's, optional
@@ -102,7 +102,7 @@ class FromBatches:
 
     def __init__(
         self,
-        batches: Callable[[int], Iterable[tuple[Any, Any]]],
+        batches: Callable[[int], Iterable[tuple[Any, ...]]],
         prepare: Callable[[Any, Any, int], TrainStep],
         accumulate: int,
         change: Callable[[Any, Any, int, int], tuple[Any, Any]] | None = None,
@@ -113,9 +113,11 @@ class FromBatches:
     def epoch(self, number: int, done: int, wait: bool = True) -> Steps:
         seen = 0
         for batch in self._batches(number):
-            if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-                raise TypeError(f"fit: a batch must be a pair (x, y), got {type(batch).__qualname__}")
-            x, y = batch
+            if not (isinstance(batch, (tuple, list)) and len(batch) in (2, 3)):
+                raise TypeError(
+                    f"fit: a batch must be a pair (x, y), or (x, y, sample_weight), got {type(batch).__qualname__}"
+                )
+            x, y, *weights = batch
             rows = len(x)
             seen += rows
             if seen <= done:
@@ -123,7 +125,7 @@ class FromBatches:
             if self._change is not None:
                 x, y = self._change(x, y, seen - rows, number)
             if seen - rows < done:  # batches were larger or smaller before
-                x, y = x[done - seen :], y[done - seen :]
+                x, y, *weights = (of_rows[done - seen :] for of_rows in (x, y, *weights))
                 rows = len(x)
             ways = parts(rows, self._accumulate) if rows else []
             step = self._prepare(x, y, max((count for _, count in ways), default=0))
@@ -132,7 +134,8 @@ class FromBatches:
                 continue
             for first, part in ways:
                 within = slice(first, first + part)
-                loss = step(x[within], y[within], first_row=first, rows=rows)
+                counts = weights[0][within] if weights else None
+                loss = step(x[within], y[within], sample_weight=counts, first_row=first, rows=rows)
             yield seen, rows, loss
         if seen == 0:
             raise ValueError(
@@ -150,7 +153,7 @@ class FromBatches:
             )
 
 
-def batches_of(source: Any) -> Callable[[int], Iterable[tuple[Array, Array]]]:
+def batches_of(source: Any) -> Callable[[int], Iterable[tuple[Array, ...]]]:
     """An iterable of batches, or a function of the epoch's number that returns one, as the latter."""
     if callable(source):
         return source  # type: ignore[no-any-return]

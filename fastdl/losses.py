@@ -59,7 +59,10 @@ class Loss:
         raise NotImplementedError(f"{type(self).__name__} has no target method")
 
     def gradient(self, output: Array, target: Array, frame: Frame) -> Array:
-        """Add the scaled loss to `frame.total`; return its gradient by the output."""
+        """Add the scaled loss to `frame.total`; return its gradient by the output.
+
+        Where rows count differently, `frame.weights` holds what each of them does.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no gradient method")
 
     def value(self, output: Array, target: Array) -> float:
@@ -150,6 +153,7 @@ class SoftmaxCrossEntropy(Loss):
             output,
             target,
             **self._options(output),
+            weights=frame.weights,
             scale=frame.scale,
             total=frame.total,
             status=frame.status,
@@ -207,6 +211,7 @@ class ElementLoss(Loss):
             target,
             self.name,
             delta=self.delta,
+            weights=frame.weights,
             scale=frame.scale,
             total=frame.total,
             work=work[: ops.loss_work_size(output.shape)],

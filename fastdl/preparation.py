@@ -43,6 +43,8 @@ class Prepared(NamedTuple):
     how: Preparation
     augment: tuple[Transformation, ...]
     """What is done to the rows of `train` while they are trained on."""
+    weight: Array | None = None
+    """What each of them counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +239,7 @@ def _fingerprint(path: str) -> str:
 def _of_table(table: data.Table, config: Config) -> Prepared:
     if config.target is None:
         raise ValueError(f"--target names the column that is to be learnt, one of {', '.join(table.columns)}")
-    drop = (*config.drop, *((config.group,) if config.group else ()))
+    drop = (*config.drop, *filter(None, (config.group, config.weight)))
     options: dict[str, Any] = {"drop": drop, "missing": config.missing}
     whole = data.Encoder.fit(table, config.target, task=config.task, **options)
     groups = table[config.group] if config.group else None
@@ -254,7 +256,21 @@ def _of_table(table: data.Table, config: Config) -> Prepared:
     train, dev, test = (
         (scaling(x).astype(np.float32), how.targets(Source(part))) for x, part in zip(inputs, tables, strict=True)
     )
-    return Prepared(train, dev, test, how, _augmentation(config, how))
+    weight = None if config.weight is None else _weights(tables[0], config.weight)
+    return Prepared(train, dev, test, how, _augmentation(config, how), weight)
+
+
+def _weights(table: data.Table, column: str) -> Array:
+    """What each row of a table counts."""
+    counts = table[column]
+    bad = np.flatnonzero(~(counts >= 0)) if counts.dtype.kind == "f" else np.zeros(1, np.int64)
+    if bad.size or not np.isfinite(counts).all():
+        at = bad[0] if bad.size else np.flatnonzero(~np.isfinite(counts))[0]
+        raise ValueError(
+            f"{table.path}, line {table.lines[at]}: the weight in column {column!r} is {counts[at]}, wanted a number "
+            "of 0 or more"
+        )
+    return counts
 
 
 def _of_arrays(source: Source, config: Config) -> Prepared:
@@ -263,8 +279,8 @@ def _of_arrays(source: Source, config: Config) -> Prepared:
         raise ValueError(f"{config.data} holds rows alone; name the file of their targets with --target")
     if len(y) != len(x):
         raise ValueError(f"{config.data} holds {len(x)} rows, and there are {len(y)} targets, wanted as many")
-    if config.drop or config.group or config.missing != "error":
-        raise ValueError("drop, group and missing are about the columns of a CSV file, and this is none")
+    if config.drop or config.group or config.weight or config.missing != "error":
+        raise ValueError("drop, group, weight and missing are about the columns of a CSV file, and this is none")
     if x.ndim < 2:
         raise ValueError(f"{config.data} holds rows of shape (), wanted vectors or images: (n, inputs), say")
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y

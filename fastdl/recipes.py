@@ -131,8 +131,12 @@ def loss(config: Config, task: str) -> losses.Loss:
     elif task == "labels":
         made = {"auto": losses.BinaryCrossEntropy(), "cross_entropy": losses.BinaryCrossEntropy()}
     else:
-        of_classes = losses.SoftmaxCrossEntropy(smoothing=config.smoothing, soft=config.mixup > 0)
+        of_classes = losses.SoftmaxCrossEntropy(
+            smoothing=config.smoothing, class_weights=config.class_weights or None, soft=config.mixup > 0
+        )
         made = {"auto": of_classes, "cross_entropy": of_classes}
+    if config.class_weights and task != "classification":
+        raise ValueError(f"class_weights are for classification, and this is {task}; leave them out")
     if config.loss not in made:
         raise ValueError(f"loss is {config.loss!r}, wanted one of {', '.join(made)} for {task}")
     return made[config.loss]
@@ -234,6 +238,7 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
         "batch_size": batch_size(config, len(prepared.train[0])),
         "accumulate": config.accumulate,
         "augment": prepared.augment,
+        "sample_weight": prepared.weight,
         "measure_training": config.measure_training,
     }
     if isinstance(run.trainer, Bagging):

@@ -71,6 +71,17 @@ def check_rows(
         )
 
 
+def check_weights(weights: Array, rows: int) -> None:
+    """Raise unless these are weights of so many rows."""
+    if not backend.is_array(weights) or weights.shape != (rows,) or weights.dtype.kind not in "fiub":
+        got = f"{weights.shape} {weights.dtype}" if backend.is_array(weights) else type(weights).__qualname__
+        raise ValueError(f"training: sample_weight is {got}, wanted numbers of shape ({rows},), one a row")
+    host = devices.read(weights)
+    bad = np.flatnonzero(~(np.isfinite(host) & (host >= 0)))
+    if bad.size:
+        raise ValueError(f"training: sample_weight of row {bad[0]} is {host[bad[0]]}, wanted a number of 0 or more")
+
+
 class TrainStep:
     """Forward, loss, backward and update of a batch, as a list of kernel calls.
 
@@ -163,6 +174,8 @@ class TrainStep:
         self._tapes: dict[tuple[Any, ...], Tape] = {}
         self._data: Array | None = None
         self._targets: Array | None = None
+        self._row_weights: Array | None = None
+        self._weighted = False  # whether the step at hand has weights of rows
         self._order: Array | None = None
         self.workspace: Workspace | None = None
         self.moments: list[Array] = []
@@ -208,7 +221,15 @@ class TrainStep:
 
     # ------------------------------------------------------------ what a user calls
 
-    def __call__(self, x: Array, target: Array, *, first_row: int = 0, rows: int | None = None) -> float:
+    def __call__(
+        self,
+        x: Array,
+        target: Array,
+        *,
+        sample_weight: Array | None = None,
+        first_row: int = 0,
+        rows: int | None = None,
+    ) -> float:
         """Make a step on the rows given, and return their mean loss before it.
 
         Parameters
@@ -216,6 +237,8 @@ class TrainStep:
         x : (n, ...)
         target : (n, ...)
             For cross-entropy the numbers of classes.
+        sample_weight : (n,), optional
+            What each row counts, 0 or more: the loss is the mean over their sum. Not for a batch in parts.
         first_row, rows : int, optional
             For a batch in parts, whose gradients are summed: the number of this part's first row,
             and how many rows the whole batch has. The parts come one after the other; parameters
@@ -237,23 +260,26 @@ class TrainStep:
         Ctrl-C may come between two kernels of a step, and leave it half done; `Trainer` puts it off
         until the step is whole.
         """
-        workspace = self._check(x, target)
+        workspace = self._check(x, target, sample_weight)
         n = len(x)
+        self._weighted = sample_weight is not None
         workspace.begin(n, first=first_row == 0)
-        for array, given in zip(self._input_rows(workspace), (x, target), strict=True):
-            devices.write(array, given)
+        given = (x, target) if sample_weight is None else (x, target, sample_weight)
+        for array, rows_given in zip(self._input_rows(workspace), given, strict=True):
+            devices.write(array, rows_given)
         self._make(workspace, n, 0, first_row, n if rows is None else rows, bound=False)
         return self.loss
 
-    def bind(self, x: Array, target: Array) -> None:
-        """Take a data set whose rows `run` then gathers inside the step.
+    def bind(self, x: Array, target: Array, sample_weight: Array | None = None) -> None:
+        """Take a data set whose rows `run` then gathers inside the step, and what each of them counts.
 
         It is copied only where its dtype or layout is not the step's, so it must not change meanwhile.
         `order` is 0, 1, 2, ... until `set_order` changes it.
         """
-        self._check(x, target)
+        self._check(x, target, sample_weight)
         self._data = self._taken(x, self.dtype)
         self._targets = self._taken(target, self._target_dtype or self.dtype)
+        self._row_weights = None if sample_weight is None else self._taken(sample_weight, self.dtype)
         self._order = aligned((x.shape[0],), np.int64, self.device)
         devices.write(self._order, np.arange(x.shape[0]))
         self._tapes.clear()  # they may hold the arrays of another data set
@@ -272,7 +298,8 @@ class TrainStep:
     @property
     def bytes_bound(self) -> int:
         """How many bytes it takes."""
-        return sum(int(a.nbytes) for a in (self._data, self._targets, self._order) if a is not None)
+        bound = self._data, self._targets, self._row_weights, self._order
+        return sum(int(array.nbytes) for array in bound if array is not None)
 
     def set_order(self, order: Array) -> None:
         """The order in which `run` takes the rows: as many numbers of rows as the data set has, in integers."""
@@ -299,6 +326,7 @@ class TrainStep:
             raise RuntimeError("TrainStep.run: no data set is bound; call bind(x, target) first")
         if start < 0 or n < 1 or start + n > len(self._order):
             raise IndexError(f"TrainStep.run: rows {start} to {start + n} of {len(self._order)} were asked for")
+        self._weighted = self._row_weights is not None
         self._make(self.workspace, n, start, first_row, n if rows is None else rows, bound=True)
         return self.loss if wait else None
 
@@ -330,10 +358,12 @@ class TrainStep:
             self._raise_bad_label(workspace, int(words[STATUS]) - 1)
         return words.view(np.float64)
 
-    def _check(self, x: Array, target: Array) -> Workspace:
+    def _check(self, x: Array, target: Array, sample_weight: Array | None) -> Workspace:
         """Raise for rows that do not fit the model or each other; make the weights if there are none."""
         row = self.workspace.weights.input_shape if self.workspace else None
         check_rows(self._model, self._loss, x, target, row=row)
+        if sample_weight is not None:
+            check_weights(sample_weight, len(x))
         if self.workspace is None:
             self._build(Weights(self._model, x.shape[1:], dtype=self.dtype, seed=self.seed, device=self.device))
         assert self.workspace is not None
@@ -350,12 +380,17 @@ class TrainStep:
                 + (f"row {self._next[0]} of {self._next[1]} comes next" if self._next[1] else "no batch has been begun")
                 + "; give the batch again from its first row"
             )
+        if self._weighted and n < total:
+            raise ValueError(
+                f"TrainStep: got {n} rows of a batch of {total} with sample_weight, whose mean is over the weights of "
+                "the whole batch; give it whole"
+            )
         first, last = first_row == 0, first_row + n == total
         self._next = 0, 0  # unless all goes well
         self._tick(workspace, start, first_row, total)
         # A child of fork must not replay its parent's parallel kernels, hence the process's number.
         on_cpu = self.device == "cpu"
-        key = n, first, last, bound, backend.active() if on_cpu else "cuda", os.getpid()
+        key = n, first, last, bound, self._weighted, backend.active() if on_cpu else "cuda", os.getpid()
         tape = self._tapes.get(key)
         with backend.one_blas_thread() if on_cpu else contextlib.nullcontext():
             if tape is not None:
@@ -401,23 +436,26 @@ class TrainStep:
             self._unsummed = 0
             control.publish()
 
-    def _input_rows(self, workspace: Workspace) -> tuple[Array, Array]:
-        """The batch's rows and targets in this workspace."""
+    def _input_rows(self, workspace: Workspace) -> tuple[Array, ...]:
+        """The batch's rows and targets in this workspace, and what each row counts unless all do alike."""
         frame = workspace.input
         x = frame.rows("x", *workspace.weights.input_shape)
-        return x, frame.rows("target", *self._target_shape, dtype=self._target_dtype)
+        target = frame.rows("target", *self._target_shape, dtype=self._target_dtype)
+        return (x, target, frame.rows("weight")) if self._weighted else (x, target)
 
     def _body(self, workspace: Workspace, n: int, first: bool, last: bool, bound: bool) -> None:
         """The step as calls of ops: run, or recorded."""
         weights, control = workspace.weights, workspace.control
         workspace.begin(n, first)
-        x, target = self._input_rows(workspace)
+        x, target, *counts = rows = self._input_rows(workspace)
+        workspace.loss.weights = counts[0] if counts else None
         status = seal(control.status)
         if bound:
-            assert self._data is not None and self._targets is not None and self._order is not None
-            start = seal(control.start)
-            ops.gather(self._data, self._order, start=start, rows=n, out=x)
-            ops.gather(self._targets, self._order, start=start, rows=n, out=target)
+            assert self._order is not None
+            sources = self._data, self._targets, self._row_weights
+            for source, taken in zip(sources, rows, strict=False):  # without weights there are but two
+                assert source is not None
+                ops.gather(source, self._order, start=seal(control.start), rows=n, out=taken)
         output = self._model.forward(x, workspace.frame, train=True)
         self._model.backward(self._loss.gradient(output, target, workspace.loss), workspace.frame)
         if weights.averages_flat.size:

@@ -26,7 +26,7 @@ from .optim import Optimizer, Rate
 from .predictor import Predictor
 from .progress import Progress
 from .state import EpochBegun, State
-from .step import TrainStep, check_rows
+from .step import TrainStep, check_rows, check_weights
 from .typing import Array
 
 __all__ = ["History", "SkippedRowWarning", "Trainer"]
@@ -288,6 +288,7 @@ class Trainer:
         accumulate: int = 1,
         measure_training: bool = False,
         augment: Sequence[data.augment.Transformation] = (),
+        sample_weight: Array | None = None,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> History:
@@ -321,6 +322,9 @@ class Trainer:
         augment : sequence of data.augment.Transformation
             What is done to the rows, `[Shift(2), Rotate(10)]` say, anew in every epoch, by seed, epoch and each
             row's number (its place in the epoch where batches are handed over); on the host, and in training alone.
+        sample_weight : (n,), optional
+            What each row counts in training, 0 or more: a batch's loss is the mean over their sum. (Of batches
+            that are handed over it is their third part. Validation counts all rows alike.)
         callbacks : sequence of Callback
             Called in this order; those that write checkpoints last.
         progress : bool
@@ -341,6 +345,14 @@ class Trainer:
             raise TypeError(f"fit: callbacks must be a list of callbacks, [EarlyStopping()] say, got {callbacks!r}")
         if accumulate > 1 and self._loss.weighs:
             raise ValueError(f"fit: accumulate is {accumulate}, but {self._loss} needs whole batches, accumulate=1")
+        if sample_weight is not None:
+            if y is None:
+                raise ValueError("fit: sample_weight goes with x and y; of batches hand over (x, y, sample_weight)")
+            if accumulate > 1:
+                raise ValueError(
+                    f"fit: accumulate is {accumulate}, but sample_weight needs whole batches, accumulate=1"
+                )
+            check_weights(sample_weight, len(x))
         data.augment.check(augment)
         if y is not None:
             self._check(x, y)
@@ -349,7 +361,7 @@ class Trainer:
         self._check_validation(validation, None if y is None else x.shape[1:])
         if isinstance(batch_size, str):  # batches that are handed over have sizes of their own
             batch_size = 1 if y is None else data.auto_batch_size(len(x))
-        feed = self._feed(x, y, batch_size, accumulate, augment)
+        feed = self._feed(x, y, sample_weight, batch_size, accumulate, augment)
         training = ((x, y) if y is not None else x) if measure_training else None
         for measured in (training, validation):
             if self._weights is not None and isinstance(measured, tuple):
@@ -510,6 +522,7 @@ class Trainer:
         self,
         x: Any,
         y: Array | None,
+        sample_weight: Array | None,
         batch_size: int,
         accumulate: int,
         augment: Sequence[data.augment.Transformation],
@@ -525,13 +538,18 @@ class Trainer:
             size = min(batch_size, len(x))
             rows, targets = rows_of(devices.read(x)), rows_of(devices.read(y))
 
-            def batches(epoch: int) -> Iterator[tuple[Array, Array]]:
-                return data.batches(rows, targets, size, seed=self.seed, epoch=epoch, augment=augment)
+            def batches(epoch: int) -> Iterator[tuple[Array, ...]]:
+                made = data.batches(rows, targets, size, seed=self.seed, epoch=epoch, augment=augment)
+                if sample_weight is None:
+                    return made
+                counts = devices.read(sample_weight)
+                weighing = data.batches(counts, counts, size, seed=self.seed, epoch=epoch)
+                return ((x, y, weights) for (x, y), (weights, _) in zip(made, weighing, strict=True))
 
             return FromBatches(batches, self._step_for, accumulate)
         size = min(batch_size, len(x))
         step = self._step(max(rows for _, rows in parts(size, accumulate)), x.shape[1:])
-        step.bind(x, y)
+        step.bind(x, y, sample_weight)
         return FromMemory(step, batch_size, self.seed, accumulate)
 
     def _has_room_for(self, x: Any, y: Any) -> bool:
@@ -692,7 +710,7 @@ class Trainer:
             x, y = rows
             outputs, targets = self._predict(x, asked), y
         else:
-            made = [(self._predict(x, asked), y) for x, y in batches_of(rows)(0)]
+            made = [(self._predict(x, asked), y) for x, y, *_ in batches_of(rows)(0)]
             if not made:
                 raise ValueError("evaluate: there are no batches")
             outputs, targets = (np.concatenate(side) for side in zip(*made, strict=True))

@@ -530,3 +530,41 @@ def test_a_run_with_a_plateau_and_an_average_goes_on_to_the_bit(capsys):
     plain = ["train", *options[:-2], "--epochs", "20", "--out", "plain"]
     assert main(plain) == 0
     assert weights("plain") != weights("whole")
+
+
+def test_rows_and_classes_count_what_the_configuration_says(capsys):
+    clean = flowers(300)
+    right = np.random.default_rng(0).random(600) < 0.4
+    spoilt = [[*row[:2], *((row[2], "2.5") if r else ("rose", "0"))] for row, r in zip(clean * 2, right, strict=True)]
+    write_csv("flowers.csv", ["a", "b", "kind", "weight"], spoilt)
+    write_csv("clean.csv", ["a", "b", "kind"], clean)
+    accuracies = {}
+    for name, options in {
+        "plain": ["--drop", "weight"],
+        "rows": ["--weight", "weight"],
+        "classes": ["--drop", "weight", "--class-weights", "1", "0", "1"],
+    }.items():
+        command = ["train", "--data", "flowers.csv", "--target", "kind", "--out", name, *FAST, *options]
+        assert main(command) == 0, capsys.readouterr().err
+        trainer, source = recipes.load(Path(name)), read("clean.csv", "kind")
+        x, y = trainer.how.inputs(source), trainer.how.targets(source)
+        accuracies[name] = [float((trainer.trainer.predict(x).argmax(1) == y)[y == k].mean()) for k in range(3)]
+    assert min(accuracies["rows"]) > 0.8 and accuracies["plain"][0] < 0.5  # where most are said to be roses
+    assert accuracies["classes"][1] < 0.1 and min(accuracies["classes"][::2]) > 0.9
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--weight", "wieght"], "no column 'wieght'"),
+        (["--weight", "kind"], "the weight in column 'kind' is"),
+        (["--class-weights", "1", "2"], "got 2 class_weights for 3 outputs"),
+        (["--class-weights", "1", "2", "-1"], "class_weights are .* wanted numbers of 0 or more"),
+        (["--weight", "a", "--accumulate", "2"], "accumulate is 2, but weights of classes or rows need whole batches"),
+    ],
+)
+def test_weights_that_cannot_be_are_told(options, message, capsys):
+    write_csv("flowers.csv", ["a", "b", "kind", "target"], [[*row, n % 3] for n, row in enumerate(flowers())])
+    target = ["--target", "target"] if "kind" in options else ["--target", "kind", "--drop", "target"]
+    assert main(["train", "--data", "flowers.csv", *target, "--out", "run", *FAST, *options]) == 2
+    assert re.search(message, capsys.readouterr().err)

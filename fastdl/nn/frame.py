@@ -100,6 +100,8 @@ class Frame:
     stream : int
         Of random numbers, this place's own.
     children : tuple of Frame
+    weights : (rows,) array, optional
+        In a loss's frame: what each row of the batch counts; None where all count alike.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Frame:
         self._room: dict[str, Array] = {}
         self.stream, self.wants_dx, self.children = stream, wants_dx, children
         self.saved: dict[str, Any] = {}
+        self.weights: Array | None = None
 
     @classmethod
     def of(cls, place: Place, shared: Shared) -> Frame:
