@@ -275,7 +275,7 @@ class Trainer:
             self._check(x, y)
         self._check_validation(validation, None if y is None else x.shape[1:])
         feed = self._feed(x, y, batch_size, accumulate)
-        training = ((x, y) if y is not None else x) if measure_training else None
+        training = ((x, y) if y is not None else batches_of(x)) if measure_training else None
         for measured in (training, validation):
             if self._weights is not None and isinstance(measured, tuple):
                 self._try_metrics(*(rows[:2] for rows in measured))
