@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backend, checkpoint, checks, data, random
+from . import backend, checkpoint, checks, data, devices, random
 from .callbacks import Callback
 from .feed import read_by_batch
 from .history import History
@@ -132,7 +132,7 @@ class Bagging:
         Parameters
         ----------
         x, y : (n, ...)
-            Arrays, or such as are mapped from a file; `data.Rows` only with n_jobs=1.
+            Arrays, such as are mapped from a file, or `data.Rows`.
         callbacks : function without arguments
             Makes the callbacks of a member, `lambda: [EarlyStopping()]`: each needs its own.
         progress : bool
@@ -177,24 +177,20 @@ class Bagging:
         finally:
             if show:
                 show.close()
-        self._take(members, tuple(x.shape[1:]))
+        self._take(members, self.seed, tuple(x.shape[1:]))
         return self.history
 
     def _train(
         self, x: Any, y: Any, callbacks: Callable[[], Sequence[Callback]], options: dict[str, Any]
     ) -> Iterable[Member]:
         """The members in their order, as they are done."""
-        by_batch = (
-            read_by_batch(x),
-            read_by_batch(y),
-        )  # known here alone: on their way joblib maps large arrays to files
+        # On their way joblib maps large arrays to files; those need not be read by batch.
+        by_batch = read_by_batch(x), read_by_batch(y)
         tasks = [
             (self._make, self.seed, number, (x, y), by_batch, callbacks, options) for number in range(self.members)
         ]
         if self.n_jobs == 1:
             return (_train_member(*task) for task in tasks)
-        if isinstance(x, data.Rows) or isinstance(y, data.Rows):
-            raise TypeError("Bagging.fit: data.Rows cannot go to other processes; pass n_jobs=1")
         try:
             from joblib import Parallel, delayed
         except ImportError as error:
@@ -207,11 +203,11 @@ class Bagging:
         )
         return found
 
-    def _take(self, members: Sequence[Member], shape: Shape) -> None:
-        """Make trainers of what the members came to, and put them in the place of those that are there."""
+    def _take(self, members: Sequence[Member], seed: int, shape: Shape) -> None:
+        """Make trainers of what members came to, and put them in the place of those that are there."""
         trainers, history = [], History()
         for number, member in enumerate(members):
-            trainer = self._make(_member_seed(self.seed, number))
+            trainer = self._make(_member_seed(seed, number))
             if wrong := {array.dtype for array in member.weights.values()} - {trainer.dtype}:
                 raise ValueError(f"Bagging: the weights are {wrong.pop()}, wanted Trainer(dtype={trainer.dtype})")
             trainer.build(shape).load(member.weights)
@@ -259,7 +255,7 @@ class Bagging:
         ----------
         x, y : (n, ...)
         """
-        return self.measure(self.predict(x), y)
+        return self.measure(devices.read(self.predict(x)), np.asarray(devices.read(y[: len(y)])))
 
     def probabilities(self, outputs: Array) -> Array:
         """What outputs that `predict` gave say of the classes, or labels, as probabilities."""
@@ -322,7 +318,7 @@ class Bagging:
             own = f"members.{number}/"
             weights = {name.removeprefix(own): array for name, array in arrays.items() if name.startswith(own)}
             members.append(Member(weights, history))
-        self._take(members, tuple(plain["input_shape"]))
+        self._take(members, plain["seed"], tuple(plain["input_shape"]))
         self.members, self.seed = len(members), plain["seed"]
 
 

@@ -309,7 +309,10 @@ class BinaryCrossEntropy(ElementLoss):
 
 def _mean(arrays: Sequence[Array]) -> Array:
     """The mean of arrays of one shape, in float64."""
-    return sum(array.astype(np.float64) for array in arrays) / len(arrays)  # type: ignore[return-value]
+    total = arrays[0].astype(np.float64)
+    for array in arrays[1:]:
+        total += array
+    return total / len(arrays)
 
 
 def _like(target: Array, output: Array) -> Array:

@@ -362,7 +362,7 @@ class Trainer:
         if isinstance(batch_size, str):  # batches that are handed over have sizes of their own
             batch_size = 1 if y is None else data.auto_batch_size(len(x))
         feed = self._feed(x, y, sample_weight, batch_size, accumulate, augment)
-        training = ((x, y) if y is not None else x) if measure_training else None
+        training = ((x, y) if y is not None else batches_of(x)) if measure_training else None
         for measured in (training, validation):
             if self._weights is not None and isinstance(measured, tuple):
                 self._try_metrics(*(rows[:2] for rows in measured))

@@ -219,7 +219,7 @@ def test_the_training_set_is_measured_with_dropout_off():
     assert made.weights.flat.tobytes() == same.weights.flat.tobytes()
     assert "train_loss" not in same.history.rows[-1]
     by_batch = dropping()
-    batches = list(fd.data.batches(*train, 32, seed=0))
+    batches = tuple(fd.data.batches(*train, 32, seed=0))
     by_batch.fit(batches, epochs=1, measure_training=True, progress=False)
     x, y = (np.concatenate(side) for side in zip(*batches, strict=True))
     assert by_batch.history["train_loss"] == [by_batch.evaluate(x, y)["loss"]]
@@ -234,3 +234,21 @@ def test_callbacks_can_watch_the_training_set():
     assert made.epochs == stopping.best_epoch + 3
     with pytest.raises(ValueError, match=r"no 'train_accuracy' unless it is measured; pass measure_training=True"):
         dropping().fit(*train, callbacks=[callbacks.EarlyStopping("train_accuracy")], progress=False)
+
+
+def test_a_penalty_over_rows_is_told_alike_after_a_stop_within_the_epoch(tmp_path):
+    class Stop(callbacks.Callback):
+        def on_batch_end(self, batch, logs):
+            self.trainer.stop_training = batch == 1
+
+    (x, y), _ = few_digits(200, 0)
+    penalised = optim.SGD(0.1, weight_decay=2.0, penalty_over_rows=True)
+    whole, stopped, resumed = (
+        fd.Trainer(nn.Sequential(nn.Linear(10)), fd.losses.SoftmaxCrossEntropy(), penalised) for _ in range(3)
+    )
+    whole.fit(x, y, epochs=1, batch_size=32, progress=False)
+    stopped.fit(x, y, epochs=1, batch_size=32, callbacks=[Stop()], progress=False)
+    stopped.save(tmp_path / "file")
+    resumed.load(tmp_path / "file")
+    resumed.fit(x, y, epochs=1, batch_size=32, progress=False)
+    assert resumed.history["penalty"] == whole.history["penalty"]

@@ -63,6 +63,10 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it goes to another process: without the map, whose file joblib opens there again."""
+        return Rows, (self._x, self._numbers, self._prepare)
+
     def __getitem__(self, rows: Any) -> Array:
         """An array of its own, C-contiguous, of the rows `a:b` or of those numbered by an array of integers."""
         if not isinstance(rows, slice):
