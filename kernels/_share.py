@@ -23,6 +23,7 @@ except ImportError:  # not on Windows
 
 LOOK = 0.05  # seconds between two looks
 CROWDED = 50  # times a second that others take a core from this process; a quiet machine has about ten
+SURE = 3  # looks in a row that must find the same: other libraries' threads in this process take cores for a moment
 
 
 def _preemptions() -> int:
@@ -82,7 +83,7 @@ class Share:
         self.cores, self.most, self.threads = cores, threads, threads
         self._preemptions, self._running, self._clock = preemptions, running, clock
         self._own_running = own_running
-        self._free = 0  # looks in a row that found free cores
+        self._full = self._free = 0  # looks in a row that found too few cores, or free ones
         self._looked, self._preempted = clock(), preemptions()
 
     def __call__(self) -> int:
@@ -98,15 +99,15 @@ class Share:
         self._looked, self._preempted = now, preempted
         crowded = rate > CROWDED
         if not crowded and self.threads == self.most:
+            self._full = 0
             return
         others = self._running() - self._own_running()
-        if crowded and others + self.threads > self.cores:
-            self.threads = max(1, self.threads // 2)
-            self._free = 0
-        elif self.threads < self.most:
-            self._free = self._free + 1 if self.cores - others >= 2 * self.threads else 0
-            if self._free >= 3:
-                self.threads, self._free = min(self.most, 2 * self.threads), 0
+        self._full = self._full + 1 if crowded and others + self.threads > self.cores else 0
+        self._free = self._free + 1 if not self._full and self.cores - others >= 2 * self.threads else 0
+        if self._full >= SURE:
+            self.threads, self._full = max(1, self.threads // 2), 0
+        elif self._free >= SURE:
+            self.threads, self._free = min(self.most, 2 * self.threads), 0
 
 
 class _Taking(threading.local):
