@@ -1,6 +1,7 @@
 """What is to happen between epochs: stopping early, keeping checkpoints, writing tables.
 
-A callback of one's own overrides what it wants of `Callback`; the names are Keras's, but for `on_epoch_trained`.
+A callback of one's own overrides what it wants of `Callback`; the names are Keras's, but for `on_epoch_trained`
+and `on_weights_restored`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,9 @@ class Callback:
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """After an epoch, counted from 0, with its row of the history."""
+
+    def on_weights_restored(self) -> None:
+        """When weights of an earlier epoch have come back, at the end of a training."""
 
     def on_train_end(self) -> None:
         """After the last epoch of a `fit`, also of one that was stopped or interrupted; not after an error."""
@@ -188,6 +192,8 @@ class EarlyStopping(Callback):
     def on_train_end(self) -> None:
         if self._weights and not self.trainer.interrupted:
             self.trainer.weights.load(self._weights)
+            for callback in self.trainer.callbacks:
+                callback.on_weights_restored()
 
     def state(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, **self._weights}
@@ -286,8 +292,9 @@ class AverageWeights(Callback):
 
     From the last step of an epoch to the first of the next the average is in place: it is what is validated,
     chosen by `EarlyStopping`, saved, and left in the end. Training goes on with the weights themselves. (If it
-    ends within an epoch, those are left. A further `fit` begins with what is in place; but one that goes on from
-    a file, or after an interruption, with the weights themselves, so that the bits are those of a single run.)
+    ends within an epoch, those are left, or the average if the validation set was being measured. A further `fit`
+    begins with what is in place; but one that goes on from a file, or after an interruption, with the weights
+    themselves, so that the bits are those of a single run.)
 
     Running averages of batch norm are averaged likewise. That suits weights that change slowly; variances come
     out a little too large, by the noise that is averaged out of the weights.
@@ -319,6 +326,8 @@ class AverageWeights(Callback):
         self._other: Weights | None = None  # the average, and while that is in place the weights that are trained
 
     def on_train_begin(self) -> None:
+        if any(isinstance(c, AverageWeights) and c is not self for c in self.trainer.callbacks):
+            raise ValueError("AverageWeights: there are two, and one average alone can stand in the weights' place")
         self._forget()
 
     def key(self) -> str:
@@ -336,6 +345,9 @@ class AverageWeights(Callback):
         share = (1 - self.beta) / (1 - self.beta**self.steps)  # of the newest in the corrected average
         for average, newest in _flats(self._other, weights):
             average += share * (newest - average)
+
+    def on_weights_restored(self) -> None:
+        self._forget()  # the weights are those of another epoch than what is kept here
 
     def on_epoch_trained(self) -> None:
         if self._other is not None and not self.in_place:
@@ -364,6 +376,13 @@ class AverageWeights(Callback):
 def _flats(one: Weights, other: Weights) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """The parameters of both, and the running averages of both."""
     return (one.flat, other.flat), (one.averages_flat, other.averages_flat)
+
+
+def diverged(callbacks: Iterable[Callback]) -> bool:
+    """Whether a training was ended since its loss was no number, and there was no best epoch to go back to."""
+    watched = list(callbacks)
+    stopped = any(isinstance(c, TerminateOnNaN) and c.stopped for c in watched)
+    return stopped and not any(isinstance(c, EarlyStopping) and c.best_epoch >= 0 for c in watched)
 
 
 class ModelCheckpoint(Callback):

@@ -112,7 +112,7 @@ class Config:
     clip_norm_each: float | None = _told(None, "instead, the largest norm of each parameter's gradient")
     clip_value: float | None = _told(None, "instead, the largest element of the gradients")
     rates: tuple[str, ...] = _told((), "factors of the learning rate, by parameters' names: 0.*=0.1")
-    freeze: tuple[str, ...] = _told((), "parameters that are not trained, by their names: 0.*")
+    freeze: tuple[str, ...] = _told((), "parameters that stay as they start, by their names: 0.*")
     measure_training: bool = _told(False, "measure the training part too after every epoch, with dropout off")
     patience: int = _told(0, "stop after so many epochs without a lower dev loss; 0 never")
     members: int = _told(1, "networks, each trained on a bootstrap sample; they predict by the mean")
@@ -155,6 +155,10 @@ class Config:
             raise ValueError(f"class_weights are {self.class_weights}, wanted numbers of 0 or more, one a class")
         if self.accumulate > 1 and (self.class_weights or self.weight):
             raise ValueError(f"accumulate is {self.accumulate}, but weights of classes or rows need whole batches")
+        if self.mixup and self.weight:
+            raise ValueError("mixup mixes rows whatever they count; leave it out, or weight")
+        if self.weight and self.weight == self.target:
+            raise ValueError(f"weight and target are the same column, {self.target!r}")
         if self.schedule == "exponential" and not 0 < self.decay <= 1:
             raise ValueError(f"decay is {self.decay}, wanted above 0 and at most 1 for the exponential schedule")
         if 0 < self.patience <= self.plateau:

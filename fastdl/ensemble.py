@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import backend, checkpoint, checks, data, devices, random
-from .callbacks import Callback
+from .callbacks import Callback, diverged
 from .feed import read_by_batch
 from .history import History
 from .progress import Progress
+from .step import check_weights
 from .trainer import Trainer
 from .typing import Array, Shape
 
@@ -160,6 +161,8 @@ class Bagging:
                 )
         if len(x) != len(y):
             raise ValueError(f"Bagging.fit: x has {len(x)} rows and y {len(y)}, wanted as many")
+        if options.get("sample_weight") is not None:
+            check_weights(self._make(self.seed).loss, options["sample_weight"], len(x))
         if not callable(callbacks):
             raise TypeError(
                 f"Bagging.fit: callbacks must be a function that makes them, since each member needs its own, "
@@ -345,12 +348,13 @@ def _train_member(
     x, y = map(_chosen, rows, by_batch, (chosen, chosen))
     if options.get("sample_weight") is not None:
         options = {**options, "sample_weight": options["sample_weight"][chosen]}
+    watched = callbacks()
     with backend.deterministic():
-        history = trainer.fit(x, y, callbacks=callbacks(), progress=False, **options)
+        history = trainer.fit(x, y, callbacks=watched, progress=False, **options)
     weights = trainer.weights.snapshot()
-    if not all(np.isfinite(array).all() for array in weights.values()):
+    if diverged(watched) or not all(np.isfinite(array).all() for array in weights.values()):
         raise RuntimeError(
-            f"Bagging: the training of member {number + 1} diverged, so that its weights are not finite; a lower "
+            f"Bagging: the training of member {number + 1} diverged, so that its weights are not to be used; a lower "
             "learning rate or clip_norm may help"
         )
     return Member(weights, history.rows, history.interrupted)

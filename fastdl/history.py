@@ -15,7 +15,7 @@ class History:
     Attributes
     ----------
     rows : list of dict
-        Each with `epoch` (from 1), `loss` (the mean over the epoch's batches, dropout on), `penalty`
+        Each with `epoch` (from 1), `loss` (the mean over the epoch's batches by their rows, dropout on), `penalty`
         (what L1 and L2 add to it, by the weights as they are then), `train_loss` and the metrics of what
         was trained on (only with `measure_training`), `val_loss` and those of the validation set,
         `val_accuracy` say (only if there is one), `learning_rate` and `gradient_norm` (of the last step, before

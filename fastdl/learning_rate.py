@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from . import drawing
 from .averages import MovingAverage
 from .callbacks import Callback, Logs
+from .data.augment import Transformation
 from .trainer import Trainer
 from .typing import Array
 
@@ -63,6 +65,8 @@ def find_learning_rate(
     *,
     batch_size: int = 128,
     accumulate: int = 1,
+    augment: Sequence[Transformation] = (),
+    sample_weight: Array | None = None,
     low: float = 1e-5,
     high: float = 10.0,
     steps: int = 100,
@@ -80,7 +84,7 @@ def find_learning_rate(
     ----------
     trainer : Trainer
         Before its first `fit`, or as far as it is; what it proposes is for its optimizer.
-    x, y, batch_size, accumulate
+    x, y, batch_size, accumulate, augment, sample_weight
         As in `Trainer.fit`.
     low, high : float
         The first rate and, if the loss does not diverge before, the last.
@@ -120,7 +124,17 @@ def find_learning_rate(
     rates = np.geomspace(low, high, steps)
     tried, raised = trainer.copy(lr=low), _Raise(rates)
     with np.errstate(over="ignore", invalid="ignore"):  # which is what it looks for
-        tried.fit(x, y, epochs=steps, batch_size=batch_size, accumulate=accumulate, callbacks=[raised], progress=False)
+        tried.fit(
+            x,
+            y,
+            epochs=steps,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            augment=augment,
+            sample_weight=sample_weight,
+            callbacks=[raised],
+            progress=False,
+        )
     if tried.interrupted:
         raise KeyboardInterrupt
     losses = np.array(raised.losses)

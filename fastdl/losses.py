@@ -29,10 +29,13 @@ class Loss:
         Names of the metrics that a trainer shows beside this loss: see `fastdl.metrics`.
     takes_logits : bool
         Whether it makes probabilities of the outputs itself, so that the model must not.
+    takes_row_weights : bool
+        Whether its gradient heeds `frame.weights`, what each row counts.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ()
     takes_logits: ClassVar[bool] = False
+    takes_row_weights: ClassVar[bool] = False
 
     @property
     def weighs(self) -> bool:
@@ -95,7 +98,7 @@ class SoftmaxCrossEntropy(Loss):
     smoothing : float
         Of a row's target, this much is spread evenly over all classes; 0 <= smoothing < 1.
     class_weights : sequence of float, optional
-        One a class; the mean is then over the sum of the rows' weights.
+        One a class; the mean is then over the sum of the rows' weights (with `soft` over the rows, as in PyTorch).
     ignored : int, optional
         Rows with this label count for nothing.
     soft : bool
@@ -118,6 +121,7 @@ class SoftmaxCrossEntropy(Loss):
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     takes_logits: ClassVar[bool] = True
+    takes_row_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.smoothing < 1:
@@ -197,6 +201,7 @@ class ElementLoss(Loss):
 
     name: ClassVar[str]
     delta: float = 1.0
+    takes_row_weights: ClassVar[bool] = True
 
     def target(self, output_shape: Shape) -> tuple[Shape, Any]:
         return output_shape, None

@@ -80,6 +80,8 @@ class Optimizer:
                 raise ValueError(f"{name}: {clip} is {limit!r}, wanted more than 0")
         if len(clips) > 1:
             raise ValueError(f"{name}: got {' and '.join(clips)}, wanted one way of clipping")
+        if not isinstance(self.rates, Mapping):
+            raise TypeError(f'{name}: rates is {self.rates!r}, wanted a mapping of names to factors, {{"0.*": 0.1}}')
         for pattern, factor in self.rates.items():
             if not (isinstance(factor, Real) and 0 <= float(factor) < math.inf):
                 raise ValueError(f"{name}: rates[{pattern!r}] is {factor!r}, wanted a number of 0 or more")
@@ -136,7 +138,10 @@ class Optimizer:
         return found
 
     def scalars(self, step: int) -> Scalars:
-        """The numbers that its kernel reads at this step, counted from 1; in float64."""
+        """The numbers that its kernel reads at this step, counted from 1; in float64.
+
+        The first four are those of `ops.sgd_scalars`, if parameters are to have `rates` of their own.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no scalars method")
 
     def update(self, params: Array, grads: Array, moments: list[Array], **shared: Any) -> None:

@@ -270,6 +270,8 @@ def _weights(table: data.Table, column: str) -> Array:
             f"{table.path}, line {table.lines[at]}: the weight in column {column!r} is {counts[at]}, wanted a number "
             "of 0 or more"
         )
+    if not counts.any():
+        raise ValueError(f"{table.path}: every training row has the weight 0 in column {column!r}")
     return counts
 
 

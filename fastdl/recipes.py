@@ -19,6 +19,7 @@ from .callbacks import (
     ModelCheckpoint,
     ReduceOnPlateau,
     TerminateOnNaN,
+    diverged,
 )
 from .config import CLIPS, Config
 from .ensemble import Bagging
@@ -221,6 +222,14 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     Run
     """
     began = time.perf_counter()
+    if resume is not None:
+        if config.members > 1:
+            raise ValueError("resume: a run of several members is not gone on with; train it anew")
+        texts = checkpoint.load(resume)[1]
+        check_data(config, texts)
+        if config.learning_rate == "auto":
+            found = Config.from_toml(texts["config"], f"{resume}: config")
+            config = dataclasses.replace(config, learning_rate=found.learning_rate)
     prepared = prepare(config)
     how, config = prepared.how, settled(config, prepared.how.task)
     say(_about(config, prepared))
@@ -242,13 +251,10 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
         "measure_training": config.measure_training,
     }
     if isinstance(run.trainer, Bagging):
-        if resume is not None:
-            raise ValueError("resume: a run of several members is not gone on with; train it anew")
         watch = functools.partial(_callbacks, config, how, None)
         history = run.trainer.fit(*prepared.train, epochs=config.epochs, callbacks=watch, **options)
         return _measured(run, prepared, history, began)
     if resume is not None:
-        check_data(config, checkpoint.load(resume)[1])
         run.trainer.load(resume)
     left = config.epochs - run.trainer.epochs
     if left <= 0 and resume is not None and resume.with_name(MODEL).exists():
@@ -256,8 +262,7 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     history, watched = History(), _callbacks(config, how, out)
     if left > 0:
         history = run.trainer.fit(*prepared.train, epochs=left, callbacks=watched, **options)
-    stopped = any(isinstance(c, TerminateOnNaN) and c.stopped for c in watched)
-    if stopped and not any(isinstance(c, EarlyStopping) and c.best_epoch >= 0 for c in watched):
+    if diverged(watched):
         return dataclasses.replace(run, history=history, diverged=True)
     return _measured(run, prepared, history, began)
 
@@ -333,7 +338,7 @@ def _untrained(config: Config, how: Preparation, rows: int) -> Run:
 
 
 def _trainer(config: Config, how: Preparation, rows: int) -> Trainer:
-    steps = steps_of_epoch(rows, batch_size(config, rows), leaves_one_out=config.batch_norm)
+    steps = steps_of_epoch(rows, batch_size(config, rows), leaves_one_out=config.batch_norm and bool(config.layers))
     model = network(config, how.outputs, how.shape)
     trainer = Trainer(
         model,
@@ -350,8 +355,14 @@ def _trainer(config: Config, how: Preparation, rows: int) -> Trainer:
 def _with_rate(config: Config, prepared: Prepared, say: Say) -> Config:
     """The configuration with the learning rate that a range test proposes."""
     trainer = _trainer(dataclasses.replace(config, learning_rate=1.0), prepared.how, len(prepared.train[0]))
-    rows = batch_size(config, len(prepared.train[0]))
-    found = find_learning_rate(trainer, *prepared.train, batch_size=rows, accumulate=config.accumulate)
+    found = find_learning_rate(
+        trainer,
+        *prepared.train,
+        batch_size=batch_size(config, len(prepared.train[0])),
+        accumulate=config.accumulate,
+        augment=prepared.augment,
+        sample_weight=prepared.weight,
+    )
     say(
         f"learning rate {found.proposed:g}: a tenth of that of the lowest loss in a range test of {len(found.rates)} "
         f"steps, from {found.rates[0]:.2g} to {found.rates[-1]:.2g}"

@@ -71,8 +71,13 @@ def check_rows(
         )
 
 
-def check_weights(weights: Array, rows: int) -> None:
-    """Raise unless these are weights of so many rows."""
+def check_weights(loss: Loss, weights: Array, rows: int) -> None:
+    """Raise unless these are weights of so many rows, and the loss heeds them."""
+    if not loss.takes_row_weights:
+        raise ValueError(
+            f"training: {type(loss).__name__} takes no sample_weight; let its gradient weigh the rows by "
+            "frame.weights, and say so with takes_row_weights = True"
+        )
     if not backend.is_array(weights) or weights.shape != (rows,) or weights.dtype.kind not in "fiub":
         got = f"{weights.shape} {weights.dtype}" if backend.is_array(weights) else type(weights).__qualname__
         raise ValueError(f"training: sample_weight is {got}, wanted numbers of shape ({rows},), one a row")
@@ -119,7 +124,7 @@ class TrainStep:
         Steps made with this optimizer.
     drawn : int
         Steps made with any, by which masks of dropout are told apart. A loop of one's own that keeps this,
-        `count`, `moments` and the weights goes on from them to the bit.
+        `count`, `rate_factor`, `moments` and the weights goes on from them to the bit.
     rate_factor : float
         What the optimizer's learning rate is multiplied by, from the next step on.
 
@@ -194,9 +199,9 @@ class TrainStep:
             what = "all its parameters are frozen" if weights.params else "it has no parameters"
             raise ValueError(f"TrainStep: there is nothing to train in this model: {what}")
         self._target_shape, self._target_dtype = self._loss.target(weights.output_shape)
-        self.workspace = Workspace(weights, self.batch_size)
-        self.moments = [weights.layout.buffer(self.device) for _ in range(self._optimizer.moments)]
         self._stretches = stretches(weights, self._optimizer)
+        self.moments = [weights.layout.buffer(self.device) for _ in range(self._optimizer.moments)]
+        self.workspace = Workspace(weights, self.batch_size)  # last, since it tells that all is there
 
     @property
     def optimizer(self) -> Optimizer:
@@ -363,7 +368,7 @@ class TrainStep:
         row = self.workspace.weights.input_shape if self.workspace else None
         check_rows(self._model, self._loss, x, target, row=row)
         if sample_weight is not None:
-            check_weights(sample_weight, len(x))
+            check_weights(self._loss, sample_weight, len(x))
         if self.workspace is None:
             self._build(Weights(self._model, x.shape[1:], dtype=self.dtype, seed=self.seed, device=self.device))
         assert self.workspace is not None

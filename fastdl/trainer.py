@@ -177,6 +177,11 @@ class Trainer:
         return self._loss
 
     @property
+    def callbacks(self) -> tuple[Callback, ...]:
+        """Those of the `fit` at hand, or of the last one, in the order in which they are called."""
+        return tuple(self._callbacks)
+
+    @property
     def within_epoch(self) -> bool:
         """Whether an epoch has been begun and not ended."""
         return self._begun.place > 0
@@ -352,7 +357,9 @@ class Trainer:
                 raise ValueError(
                     f"fit: accumulate is {accumulate}, but sample_weight needs whole batches, accumulate=1"
                 )
-            check_weights(sample_weight, len(x))
+            if any(isinstance(each, data.augment.Mixup) for each in augment):
+                raise ValueError("fit: Mixup mixes rows whatever they count; leave it out, or sample_weight")
+            check_weights(self._loss, sample_weight, len(x))
         data.augment.check(augment)
         if y is not None:
             self._check(x, y)
@@ -832,6 +839,7 @@ class Trainer:
         self.step, self._carried, self._begun = None, carried, EpochBegun()
         self._callbacks, self._states = [], {}
         self._idle.clear()
+        self.rate_factor = 1.0
         if only_weights:
             return
         self.seed, self.epochs, self._drawn = state.seed, state.epochs, state.drawn

@@ -210,3 +210,30 @@ def test_averaged_weights_have_lower_noise(seed):
         made.fit(x, y, epochs=10, batch_size=10, callbacks=watched, progress=False)
         distance[name] = np.linalg.norm(made.weights.params["weight"] - best)
     assert distance["average"] < distance["last"] / 3
+
+
+def test_two_averages_are_refused():
+    trainer = fd.Trainer(nn.Sequential(nn.Linear(1)), fd.losses.MSE(), fd.optim.SGD(0.1), device="cpu")
+    x = np.ones((4, 1))
+    both = [AverageWeights(0.9), AverageWeights(0.99)]
+    with pytest.raises(ValueError, match="AverageWeights: there are two"):
+        trainer.fit(x, x, epochs=1, batch_size=4, callbacks=both, progress=False)
+
+
+def test_after_the_best_weights_have_come_back_a_further_fit_begins_with_them(tmp_path):
+    x, y = np.random.default_rng(0).standard_normal((2, 24, 1))
+
+    def trainer():
+        return fd.Trainer(nn.Sequential(nn.Linear(1)), fd.losses.MSE(), fd.optim.SGD(0.01), device="cpu", seed=1)
+
+    def watched():
+        # The first epoch is "best".
+        return [callbacks.EarlyStopping("val_loss", patience=2, mode="max"), AverageWeights(0.9)]
+
+    one, other = trainer(), trainer()
+    one.fit(x, y, validation=(x, y), epochs=9, batch_size=8, callbacks=watched(), progress=False)
+    one.save(tmp_path / "best.safetensors")
+    other.load(tmp_path / "best.safetensors")
+    for each in (one, other):
+        each.fit(x, y, epochs=1, batch_size=8, callbacks=[AverageWeights(0.9)], progress=False)
+    assert one.weights.flat.tobytes() == other.weights.flat.tobytes()

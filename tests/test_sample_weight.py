@@ -153,3 +153,43 @@ def test_a_weighted_batch_cannot_come_in_parts():
     step = fd.TrainStep(made, loss, fd.optim.SGD(0.3), batch_size=30)
     with pytest.raises(ValueError, match="got 10 rows of a batch of 30 with sample_weight"):
         step(X[:10], y[:10], sample_weight=COUNTS[:10], rows=30)
+
+
+class OfOnesOwn(fd.losses.Loss):
+    """Says nothing of weights."""
+
+    def target(self, output_shape):
+        return output_shape, None
+
+    def gradient(self, output, target, frame):
+        return fd.ops.loss(output, target, "mse", scale=frame.scale, total=frame.total)[1]
+
+
+def test_a_loss_that_does_not_heed_weights_is_refused():
+    _, made, y = problem("mse")
+    trainer = fd.Trainer(made, OfOnesOwn(), fd.optim.SGD(0.3), device="cpu")
+    with pytest.raises(ValueError, match="OfOnesOwn takes no sample_weight; let its gradient weigh the rows by"):
+        trainer.fit(X, y, sample_weight=COUNTS, progress=False)
+
+
+def test_mixed_rows_have_no_weight_of_their_own():
+    _, made, y = problem("mse")
+    trainer = fd.Trainer(made, fd.losses.MSE(), fd.optim.SGD(0.3), device="cpu")
+    with pytest.raises(ValueError, match="Mixup mixes rows whatever they count; leave it out, or sample_weight"):
+        trainer.fit(X, y, sample_weight=COUNTS, augment=[fd.data.augment.Mixup(0.2)], progress=False)
+
+
+def test_members_refuse_weights_of_other_rows():
+    loss, made, y = problem("classes")
+    bagging = fd.ensemble.Bagging(lambda seed: fd.Trainer(made, loss, fd.optim.SGD(0.3), device="cpu", seed=seed), 2)
+    with pytest.raises(ValueError, match=r"sample_weight is \(31,\) float64, wanted numbers of shape \(30,\)"):
+        bagging.fit(X, y, sample_weight=np.ones(31), progress=False)
+
+
+def test_the_range_test_weighs_rows_too():
+    loss, made, y = problem("mse")
+    spoiled = y.copy()
+    spoiled[COUNTS == 0] = 1e9
+    made = fd.Trainer(made, loss, fd.optim.SGD(), device="cpu", dtype=np.float64)
+    found = [fd.find_learning_rate(made, X, t, batch_size=30, sample_weight=COUNTS) for t in (y, spoiled)]
+    assert found[0].proposed == found[1].proposed

@@ -194,3 +194,18 @@ def test_options_that_mean_nothing_are_refused(options, message):
 def test_a_rate_for_no_parameter_is_refused():
     with pytest.raises(ValueError, match=r"rates: no parameter is called '7.\*'; there are 0.weight, 0.bias, 1.gamma"):
         stepper(fd.optim.SGD(0.1, rates={"7.*": 0.1}))
+
+
+def test_a_step_that_could_not_be_made_stays_so():
+    model = nn.Sequential(nn.Linear(4), nn.Linear(2))
+    step = fd.TrainStep(model, fd.losses.MSE(), fd.optim.SGD(0.1, rates={"7.*": 0.1}), batch_size=8, dtype=np.float64)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"rates: no parameter is called '7.\*'"):
+            step(X, Y)
+
+
+def test_rates_are_a_mapping():
+    with pytest.raises(
+        TypeError, match=r"SGD: rates is '0.\*=0.1', wanted a mapping of names to factors, {\"0.\*\": 0.1}"
+    ):
+        fd.optim.SGD(0.1, rates="0.*=0.1")
