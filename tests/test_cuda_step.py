@@ -86,8 +86,11 @@ def test_masks_are_the_cpus_to_the_bit():
         optim.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
         optim.RMSProp(1e-3, clip_norm=0.5),
         optim.AdamW(3e-3, l1=1e-4),
+        optim.SGD(0.1, clip_value=0.01, rates={"0.*": 0.1}),
+        optim.AdamW(3e-3, clip_norm_each=0.05, rates={"*.bias": 3.0}),
+        optim.Adam(3e-3, weight_decay=1e-2, penalty_over_rows=True),
     ],
-    ids=lambda o: type(o).__name__,
+    ids=["nesterov", "rmsprop", "adamw", "clipped by value", "clipped one by one", "penalised over rows"],
 )
 def test_other_optimizers(optimizer):
     net = nn.Sequential(nn.Linear(24, activation="sigmoid"), nn.Residual(nn.Linear(24), nn.GELU()), nn.Linear(5))
@@ -95,6 +98,21 @@ def test_other_optimizers(optimizer):
     with emulator.cuda("random", 2):
         found = curve(step("cuda", optimizer, net=net), steps=20)
     np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [losses.SoftmaxCrossEntropy(), losses.SoftmaxCrossEntropy(smoothing=0.1)])
+@pytest.mark.parametrize("bound", [False, True], ids=["handed over", "bound"])
+def test_weights_of_rows(loss, bound):
+    x, y = rows(32)
+    counts = np.arange(32) % 4
+    found = []
+    for device, where in (("cpu", np.errstate()), ("cuda", emulator.cuda("random", 6))):
+        with where:
+            made = step(device, optim.SGD(0.1), loss)
+            if bound:
+                made.bind(x, y, counts)
+            found.append([made.run(0, 32) if bound else made(x, y, sample_weight=counts) for _ in range(6)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["MSE", "L1", "Huber", "BinaryCrossEntropy"])
