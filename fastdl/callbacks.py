@@ -296,6 +296,8 @@ class AverageWeights(Callback):
     begins with what is in place; but one that goes on from a file, or after an interruption, with the weights
     themselves, so that the bits are those of a single run.)
 
+    It keeps two copies of the weights, and goes over them after every step, for which a GPU is waited for.
+
     Running averages of batch norm are averaged likewise. That suits weights that change slowly; variances come
     out a little too large, by the noise that is averaged out of the weights.
 
@@ -324,6 +326,7 @@ class AverageWeights(Callback):
     def _forget(self) -> None:
         self.steps, self.in_place = 0, False
         self._other: Weights | None = None  # the average, and while that is in place the weights that are trained
+        self._scratch: Weights | None = None
 
     def on_train_begin(self) -> None:
         if any(isinstance(c, AverageWeights) and c is not self for c in self.trainer.callbacks):
@@ -342,9 +345,14 @@ class AverageWeights(Callback):
         self.steps += 1
         if self._other is None:
             self._other = weights.copy()
+        if self._scratch is None:
+            self._scratch = weights.copy()
         share = (1 - self.beta) / (1 - self.beta**self.steps)  # of the newest in the corrected average
-        for average, newest in _flats(self._other, weights):
-            average += share * (newest - average)
+        for average, newest, change in _flats(self._other, weights, self._scratch):
+            devices.write(change, newest)
+            change -= average
+            change *= share
+            average += change
 
     def on_weights_restored(self) -> None:
         self._forget()  # the weights are those of another epoch than what is kept here
@@ -373,9 +381,9 @@ class AverageWeights(Callback):
             self._other.load(state)
 
 
-def _flats(one: Weights, other: Weights) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """The parameters of both, and the running averages of both."""
-    return (one.flat, other.flat), (one.averages_flat, other.averages_flat)
+def _flats(*those: Weights) -> list[tuple[Array, ...]]:
+    """The parameters of all of these, and the running averages of all."""
+    return [tuple(weights.flat for weights in those), tuple(weights.averages_flat for weights in those)]
 
 
 def diverged(callbacks: Iterable[Callback]) -> bool:
