@@ -405,7 +405,7 @@ class TrainStep:
                 before = self._state(workspace)
                 try:
                     with backend.deterministic() if self._deterministic else contextlib.nullcontext():
-                        if self._record and on_cpu:
+                        if self._record and on_cpu and backend.active() == "numba":
                             self._compile(workspace, n, first, last, bound)
                         self._body(workspace, n, first, last, bound)
                         if self._record and not devices.read(workspace.control.status)[0]:

@@ -55,8 +55,6 @@ def test_names_exist(rows):
     for row in rows:
         for name in quoted(row.names):
             place, _, rest = name.partition("(")[0].partition(".")
-            if place == "fastdl" and rest.startswith("check"):
-                continue
             found = importlib.import_module("fastdl")
             assert place == "fd", f"{row.id}: {name} should begin with fd."
             for part in rest.split("."):
