@@ -15,9 +15,11 @@ STARTS = 0x8000_0000  # + number of the parameter: its values at the start
 SHUFFLE = 0xC000_0000  # step = epoch: the order of the rows
 SPLIT = 0xC000_0001  # the parts of a data set
 BOOTSTRAP = 0xC000_0004  # step = sample: rows drawn with replacement
-AUGMENT = 0xD000_0000  # + place of the transformation in its list, step = epoch: what becomes of a row
-PIECE = 1 << 16  # words drawn at a time, so that what they are made of stays in the cache
 GRADIENT_CHECK = 0xC000_00E1  # which parameters are looked at, and how the loss is probed
+# + place of the transformation in its list, + 65,536 for each call before, step = epoch: what becomes of a row
+AUGMENT = 0xD000_0000
+
+PIECE = 1 << 16  # words drawn at a time, so that what they are made of stays in the cache
 
 
 def words(count: int, *, seed: int, stream: int, step: int = 0) -> Array:

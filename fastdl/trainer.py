@@ -357,10 +357,8 @@ class Trainer:
                 raise ValueError(
                     f"fit: accumulate is {accumulate}, but sample_weight needs whole batches, accumulate=1"
                 )
-            if any(isinstance(each, data.augment.Mixup) for each in augment):
-                raise ValueError("fit: Mixup mixes rows whatever they count; leave it out, or sample_weight")
             check_weights(self._loss, sample_weight, len(x))
-        data.augment.check(augment)
+        data.augment.check(augment, weighted=sample_weight is not None)
         if y is not None:
             self._check(x, y)
             if augment:
@@ -544,14 +542,12 @@ class Trainer:
         if augment or read_by_batch(x) or read_by_batch(y) or not self._has_room_for(x, y):
             size = min(batch_size, len(x))
             rows, targets = rows_of(devices.read(x)), rows_of(devices.read(y))
+            counts = None if sample_weight is None else devices.read(sample_weight)
 
             def batches(epoch: int) -> Iterator[tuple[Array, ...]]:
-                made = data.batches(rows, targets, size, seed=self.seed, epoch=epoch, augment=augment)
-                if sample_weight is None:
-                    return made
-                counts = devices.read(sample_weight)
-                weighing = data.batches(counts, counts, size, seed=self.seed, epoch=epoch)
-                return ((x, y, weights) for (x, y), (weights, _) in zip(made, weighing, strict=True))
+                return data.batches(
+                    rows, targets, size, seed=self.seed, epoch=epoch, augment=augment, sample_weight=counts
+                )
 
             return FromBatches(batches, self._step_for, accumulate)
         size = min(batch_size, len(x))

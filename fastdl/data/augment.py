@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,13 +20,14 @@ from ..typing import Array
 from .rows import Rows
 
 BLOCK = 1 << 17  # numbers of rows that are worked on at a time, so that they stay in the cache
+CALL = 1 << 16  # streams from one call of a transformation for random numbers to its next
 LAYOUTS = "hw", "chw", "hwc"
 Take = Callable[[Array], tuple[Array, Array]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Draw:
-    """Random numbers of each row's own. Every call gives the same ones again: take all that are needed at once.
+    """Random numbers of each row's own, new ones at every call.
 
     Attributes
     ----------
@@ -41,10 +42,13 @@ class Draw:
     seed: int
     epoch: int
     place: int
+    _calls: int = field(default=0, init=False)
 
     def words(self, width: int) -> Array:
         """(n, width) uint32, all 32 bits of which are random."""
-        return random.row_words(self.rows, width, seed=self.seed, stream=random.AUGMENT + self.place, step=self.epoch)
+        stream = random.AUGMENT + self.place + CALL * self._calls
+        self._calls += 1
+        return random.row_words(self.rows, width, seed=self.seed, stream=stream, step=self.epoch)
 
     def uniform(self, width: int) -> Array:
         """(n, width) float64, evenly spread over [0, 1)."""
@@ -400,11 +404,13 @@ def apply(
     return changed_x, changed_y
 
 
-def check(transformations: Any) -> None:
-    """Raise unless this is a sequence of transformations."""
+def check(transformations: Any, *, weighted: bool = False) -> None:
+    """Raise unless this is a sequence of transformations, for rows that may have weights."""
     listed = isinstance(transformations, list | tuple)
     if not listed or not all(isinstance(each, Transformation) for each in transformations):
         raise TypeError(f"augment must be a list of transformations, [Shift(2)] say, got {transformations!r}")
+    if weighted and any(isinstance(each, Mixup) for each in transformations):
+        raise ValueError("augment: Mixup mixes rows whatever they count; leave it out, or sample_weight")
 
 
 def _floats(x: Array) -> Array:

@@ -38,7 +38,8 @@ def batches(
     epoch: int = 0,
     shuffle: bool = True,
     augment: Sequence[Transformation] = (),
-) -> Iterator[tuple[Array, Array]]:
+    sample_weight: Array | None = None,
+) -> Iterator[tuple[Array, ...]]:
     """One epoch's batches, in the order in which a Trainer of that seed takes the rows.
 
     Parameters
@@ -52,10 +53,14 @@ def batches(
         Without it rows come as they lie.
     augment : sequence of augment.Transformation
         What is done to the rows, by seed, epoch and each row's number.
+    sample_weight : (n,), optional
+        What each row counts in training.
 
     Yields
     ------
     x, y : arrays of `batch_size` rows
+    sample_weight : (batch_size,)
+        Where it is given: `step(x, y, sample_weight=...)` takes it.
 
     Examples
     --------
@@ -68,24 +73,32 @@ def batches(
     n = len(x)
     if len(y) != n:
         raise ValueError(f"batches: x has {n} rows and y {len(y)}, wanted as many")
+    if sample_weight is not None and len(sample_weight) != n:
+        raise ValueError(f"batches: x has {n} rows and sample_weight {len(sample_weight)}, wanted as many")
     if batch_size < 1:
         raise ValueError(f"batches: batch_size is {batch_size}, wanted at least 1")
-    check(augment)
+    check(augment, weighted=sample_weight is not None)
     order = random.permutation(n, seed=seed, step=epoch) if shuffle else None
+    made: Iterator[tuple[Array, ...]]
     if augment:
         numbers = np.arange(n) if order is None else order
-        return _augmented(augment, Rows(x), Rows(y), batch_size, numbers, seed, epoch)
-    return _batches(Rows(x), Rows(y), batch_size, order)
+        made = _augmented(augment, Rows(x), Rows(y), batch_size, numbers, seed, epoch)
+    else:
+        made = _batches((Rows(x), Rows(y)), batch_size, order)
+    if sample_weight is None:
+        return made
+    counts = _batches((Rows(sample_weight),), batch_size, order)
+    return (rows + weights for rows, weights in zip(made, counts, strict=True))
 
 
-def _batches(x: Rows, y: Rows, batch_size: int, order: Array | None) -> Iterator[tuple[Array, Array]]:
-    for start in range(0, len(x), batch_size):
+def _batches(arrays: tuple[Rows, ...], batch_size: int, order: Array | None) -> Iterator[tuple[Array, ...]]:
+    for start in range(0, len(arrays[0]), batch_size):
         rows = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
-        yield x[rows], y[rows]
+        yield tuple(array[rows] for array in arrays)
 
 
 def _augmented(
     augment: Sequence[Transformation], x: Rows, y: Rows, batch_size: int, order: Array, seed: int, epoch: int
-) -> Iterator[tuple[Array, Array]]:
+) -> Iterator[tuple[Array, ...]]:
     for start in range(0, len(x), batch_size):
         yield apply(augment, x, y, order[start : start + batch_size], seed=seed, epoch=epoch)

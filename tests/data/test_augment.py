@@ -333,6 +333,15 @@ class Counting(augment.Transformation):
         return x
 
 
+def test_a_transformation_may_draw_as_often_as_it_likes():
+    draws = [augment.Draw(np.arange(1000), 3, 1, 2) for _ in range(2)]
+    first, second, third = draws[0].uniform(2), draws[0].normal(2), draws[0].uniform(2)
+    for a, b in ((first, second), (first, third), (second, third)):
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1
+    np.testing.assert_array_equal(draws[1].uniform(2), first)
+    np.testing.assert_array_equal(draws[1].normal(2), second)
+
+
 def test_only_what_is_trained_on_is_changed():
     x, y = digits()
     dev = fd.data.load_digits()[0][200:300] / 16, fd.data.load_digits()[1][200:300]

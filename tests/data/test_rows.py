@@ -139,11 +139,26 @@ def test_batches_are_the_trainers(mapped, wrap):
     assert [yb.tolist() for _, yb in in_order] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"augment": [data.augment.Noise(1.0)]}])
+def test_batches_bring_the_weights_of_their_rows(options):
+    x, y = np.arange(20.0).reshape(10, 2), np.arange(10)
+    plain = list(data.batches(x, y, 4, seed=5, epoch=2, **options))
+    weighted = list(data.batches(x, y, 4, seed=5, epoch=2, sample_weight=y / 10, **options))
+    for batch, (*same, weights) in zip(plain, weighted, strict=True):
+        for ours, theirs in zip(batch, same, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(weights, batch[1] / 10)
+
+
 def test_batches_that_cannot_be_are_refused_at_once():
     with pytest.raises(ValueError, match="x has 3 rows and y 2"):
         data.batches(np.zeros(3), np.zeros(2), 1)
     with pytest.raises(ValueError, match="batch_size is 0, wanted at least 1"):
         data.batches(np.zeros(3), np.zeros(3), 0)
+    with pytest.raises(ValueError, match="x has 3 rows and sample_weight 2"):
+        data.batches(np.zeros(3), np.zeros(3), 1, sample_weight=np.ones(2))
+    with pytest.raises(ValueError, match="Mixup mixes rows whatever they count"):
+        data.batches(np.zeros(3), np.zeros(3), 1, sample_weight=np.ones(3), augment=[data.augment.Mixup(0.2)])
 
 
 def test_a_split_of_a_file_gives_rows_of_the_same_parts(mapped):
