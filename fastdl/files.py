@@ -20,8 +20,13 @@ except ImportError:  # on Windows, where a file that is open cannot be removed a
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that after a crash at any moment the old one or the new one is there, whole.
 
-    What a write that was killed has left over is removed.
+    What a write that was killed has left over is removed. A device or a pipe, /dev/stdout say, takes the bytes as
+    they are: it cannot be replaced.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, "wb") as device:
+            device.write(data)
+        return
     target = Path(os.path.realpath(path))  # what a link points to
     _sweep(target)
     with _unfinished(target) as (temporary, file):

@@ -134,6 +134,19 @@ def test_a_link_stays_a_link(tmp_path):
     assert (tmp_path / "there" / "file").read_bytes() == b"new"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_a_device_takes_the_bytes_and_stays(tmp_path):
+    path, got = tmp_path / "pipe", []
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
+    reader.start()
+    write_atomic(path, b"bytes")
+    reader.join()
+    assert got == [b"bytes"]
+    assert path.is_fifo()
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_threads_that_write_one_file_do_not_hurt_each_other(tmp_path):
     path = tmp_path / "a"
     contents = [bytes([n]) * 50_000 for n in range(4)]
