@@ -24,7 +24,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, backend
-from .config import CHOICES, OF_ALL_EPOCHS, Config, assigned, help_of, kind_of, takes_auto
+from .config import (
+    CHOICES,
+    GROUPS,
+    OF_ALL_EPOCHS,
+    Config,
+    assigned,
+    converted,
+    from_toml,
+    help_of,
+    kind_of,
+    takes_auto,
+)
 
 if TYPE_CHECKING:
     from .recipes import Run
@@ -162,13 +173,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     """The flags of all keys of the configuration, and of files of them."""
-    for field in dataclasses.fields(Config):
-        _add_flag(parser, field.name)
+    parser.usage = f"{parser.prog} [--KEY VALUE ...] [--config FILE] [--set KEY=VALUE ...] [options]"
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with any of these keys")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key, as often as wanted")
+    for field in dataclasses.fields(Config):
+        if field.name in GROUPS:
+            group = parser.add_argument_group(GROUPS[field.name])
+        _add_flag(group, field.name)
 
 
-def _add_flag(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_flag(parser: argparse._ArgumentGroup, name: str) -> None:
     """The flag of a key of the configuration; what is not given stays out of the options."""
     kind: Any
     kind, several = kind_of(name)
@@ -277,8 +291,9 @@ def _text(path: Path) -> str:
 
 def _config(options: argparse.Namespace) -> Config:
     """The configuration that flags, --set and --config give, the former before the latter."""
-    given = {name.removeprefix("config."): v for name, v in vars(options).items() if name.startswith("config.")}
-    assignments = dict(map(assigned, options.set))
+    flags = {name.removeprefix("config."): v for name, v in vars(options).items() if name.startswith("config.")}
+    given = converted(dict(map(assigned, options.set)), "--set") | converted(flags, "flags")
+    base = Config()
     if options.resume is not None:
         if options.config or options.out:
             raise UsageError(
@@ -288,13 +303,11 @@ def _config(options: argparse.Namespace) -> Config:
         if not path.exists():
             raise UsageError(f"--resume {options.resume}: there is no config.toml, so this is no run's folder")
         base = Config.from_toml(_text(path), str(path))
-        if fixed := [name for name in {**assignments, **given} if name not in RESUMABLE]:
+        if fixed := [name for name in given if name not in RESUMABLE]:
             raise UsageError(f"--resume cannot change {', '.join(fixed)}; only {' and '.join(RESUMABLE)}")
     elif options.config is not None:
-        base = Config.from_toml(_text(options.config), str(options.config))
-    else:
-        base = Config()
-    config = Config.of(given, "flags", Config.of(assignments, "--set", base))
+        given = from_toml(_text(options.config), str(options.config)) | given
+    config = dataclasses.replace(base, **given)
     if options.resume is not None and config.epochs < base.epochs:
         raise UsageError(
             f"--epochs {config.epochs}: the run in {options.resume} is one of {base.epochs}, wanted no fewer"

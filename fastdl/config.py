@@ -8,7 +8,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"),
     "schedule": (
         "constant",
+        "piecewise",
         "step",
         "cosine",
         "one_cycle",
@@ -35,10 +36,32 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device": ("auto", "cpu", "cuda"),
 }
 CLIPS = "clip_norm", "clip_norm_each", "clip_value"
-START_KEYS = {"normal": ("start_scale",), "variance_scaling": ("start_scale", "start_mode", "start_distribution")}
-AT_LEAST_1 = "epochs", "batch_size", "accumulate", "members", "jobs"
+# Keys that mean something with these choices of another alone.
+MEANT_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
+    "start_scale": ("start", ("normal", "variance_scaling")),
+    "start_mode": ("start", ("variance_scaling",)),
+    "start_distribution": ("start", ("variance_scaling",)),
+    "momentum": ("optimizer", ("momentum", "nesterov")),
+    "pieces": ("schedule", ("piecewise",)),
+    "decay": ("schedule", ("step", "inverse_time", "exponential")),
+    "period": ("schedule", ("step", "triangular")),
+}
+AT_LEAST_1 = "epochs", "batch_size", "accumulate", "members"
 LEAST = dict.fromkeys(AT_LEAST_1, 1) | {"period": 2, "warmup": 0, "plateau": 0, "patience": 0, "shift": 0}
-OF_ALL_EPOCHS = "step", "cosine", "one_cycle"  # schedules that are another with more epochs
+OF_ALL_EPOCHS = "cosine", "one_cycle"  # schedules that are another with more epochs
+GROUPS = {  # of flags, by the first key of each
+    "data": "data",
+    "flip": "augmentation, of what is trained on alone",
+    "seed": "passes over the data",
+    "layers": "network",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "learning_rate": "learning rate",
+    "average_weights": "averages, penalties and clipping",
+    "rates": "layers that learn slower, or not at all",
+    "measure_training": "watching",
+    "members": "ensembles and machines",
+}
 TYPES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -95,11 +118,16 @@ class Config:
     smoothing: float = _told(0.0, "label smoothing")
     class_weights: tuple[float, ...] = _told((), "what a row of each class counts, in the order of the classes' names")
     optimizer: str = _told("adam", "how parameters follow from gradients")
-    learning_rate: float | str = _told(3e-3, "at its highest; auto finds it by a range test")
     momentum: float = _told(0.9, "of momentum and nesterov")
-    schedule: str = _told("constant", "how the rate goes; step drops it tenfold at 1/2 and at 3/4 of the epochs")
-    decay: float = _told(0.95, "an epoch: exponential's factor; inverse_time is rate / (1 + decay * epoch)")
-    period: int = _told(10, "epochs in which triangular goes up and down")
+    learning_rate: float | str = _told(3e-3, "at its highest; auto finds it by a range test")
+    schedule: str = _told("constant", "how the rate goes")
+    pieces: tuple[str, ...] = _told((), "of piecewise, factors of the rate from an epoch on: 50=0.1 75=0.01")
+    decay: float | None = _told(
+        None,
+        "factor of the rate: of step every PERIOD epochs, else 0.5; of exponential every epoch, else 0.95; "
+        "of inverse_time, else 0.95, the rate is RATE / (1 + DECAY EPOCH)",
+    )
+    period: int = _told(10, "epochs from one drop of step to the next, or in which triangular goes up and down")
     warmup: int = _told(0, "epochs over which the rate rises; of one_cycle the first part, else 3/10 of all")
     plateau: int = _told(0, "lower the rate tenfold after so many epochs without a lower dev loss; 0 never")
     average_weights: float = _told(
@@ -116,7 +144,7 @@ class Config:
     measure_training: bool = _told(False, "measure the training part too after every epoch, with dropout off")
     patience: int = _told(0, "stop after so many epochs without a lower dev loss; 0 never")
     members: int = _told(1, "networks, each trained on a bootstrap sample; they predict by the mean")
-    jobs: int = _told(1, "members trained at a time, each in a process of its own")
+    jobs: int = _told(1, "members trained at a time, each in a process of its own; -1 for as many as cores")
     device: str = _told("auto", "where to train")
     deterministic: bool = _told(False, "the same bits for any number of threads, a few per cent slower")
 
@@ -149,7 +177,7 @@ class Config:
                     raise ValueError(f"{name} is {share}, wanted at least 0 and below 1")
         for name in ("learning_rate", "weight_decay", "l1", "decay", "rotate", "noise", "mixup"):
             value = getattr(self, name)
-            if value != "auto" and not 0 <= value < float("inf"):
+            if value not in ("auto", None) and not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value}, wanted 0 or more")
         if not all(0 <= weight < float("inf") for weight in self.class_weights):
             raise ValueError(f"class_weights are {self.class_weights}, wanted numbers of 0 or more, one a class")
@@ -159,8 +187,8 @@ class Config:
             raise ValueError("mixup mixes rows whatever they count; leave it out, or weight")
         if self.weight and self.weight == self.target:
             raise ValueError(f"weight and target are the same column, {self.target!r}")
-        if self.schedule == "exponential" and not 0 < self.decay <= 1:
-            raise ValueError(f"decay is {self.decay}, wanted above 0 and at most 1 for the exponential schedule")
+        if self.schedule in ("step", "exponential") and self.decay is not None and not 0 < self.decay <= 1:
+            raise ValueError(f"decay is {self.decay}, wanted above 0 and at most 1 for the {self.schedule} schedule")
         if 0 < self.patience <= self.plateau:
             raise ValueError(
                 f"plateau is {self.plateau} and patience {self.patience}: the training would end before the rate "
@@ -174,6 +202,18 @@ class Config:
             raise ValueError(f"got {' and '.join(clips)}, wanted one way of clipping")
         if self.rotate > 180:
             raise ValueError(f"rotate is {self.rotate}, wanted degrees, 0 to 180")
+        if self.jobs < 1 and self.jobs != -1:
+            raise ValueError(f"jobs is {self.jobs}, wanted at least 1, or -1 for as many as there are cores")
+        shares = self.dropout if isinstance(self.dropout, tuple) else ()
+        if len(shares) not in (0, 1, len(self.layers)):
+            raise ValueError(
+                f"dropout has {len(shares)} rates for {len(self.layers)} hidden layers, wanted one for all, or one "
+                "for each"
+            )
+        if not self.inverted_dropout and not self.input_dropout and self.dropout is not None and not any(shares):
+            raise ValueError("inverted_dropout is false, but nothing is dropped; set dropout or input_dropout")
+        if self.penalty_over_rows and not (self.weight_decay or self.l1):
+            raise ValueError("penalty_over_rows is true, but there is no penalty; give it one, weight_decay=1e-4 say")
         self.factors()
         for name, value in asdict(self).items():
             for text in value if isinstance(value, (tuple, list)) else (value,):
@@ -187,33 +227,39 @@ class Config:
                     f"{name} is {getattr(self, name)!r}, wanted {_nearest(getattr(self, name), choices)}"
                     f"one of {', '.join(choices)}"
                 )
-        self._check_start()
-
-    def _check_start(self) -> None:
+        for name, (other, choices) in MEANT_FOR.items():
+            if getattr(self, name) != getattr(Config, name) and getattr(self, other) not in choices:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but {other} is {getattr(self, other)!r}, which has none; "
+                    f"leave it out, or set {other} to {' or '.join(choices)}"
+                )
         if self.start == "normal" and self.start_scale is None:
             raise ValueError("start is 'normal', which has no deviation of its own; give it one, start_scale=0.01 say")
-        for name in START_KEYS["variance_scaling"]:
-            if getattr(self, name) is not None and name not in START_KEYS.get(self.start, ()):
-                takers = " or ".join(start for start, keys in START_KEYS.items() if name in keys)
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but start is {self.start!r}, which has none; leave it out, or "
-                    f"set start to {takers}"
-                )
         if self.start_scale is not None and not 0 < self.start_scale < float("inf"):
             raise ValueError(f"start_scale is {self.start_scale}, wanted above 0; to start at 0 set start to zeros")
+        if self.schedule == "piecewise":
+            self._check_pieces()
+
+    def _check_pieces(self) -> None:
+        epochs = [epoch for epoch, _ in self.factors_by_epoch()]
+        if not epochs:
+            raise ValueError("schedule is 'piecewise', which has no pieces of its own; give it some, pieces=['50=0.1']")
+        if epochs != sorted({*epochs}) or epochs[0] <= self.warmup:
+            after = f" after the {self.warmup} of the warm-up" if self.warmup else ", the first at least 1"
+            raise ValueError(f"pieces begin at the epochs {epochs}, wanted each later than the last{after}")
+
+    def factors_by_epoch(self) -> list[tuple[int, float]]:
+        """From which epoch on, counted from 0, the learning rate is multiplied by what."""
+        found = []
+        for name, factor in _assignments("pieces", self.pieces, "an epoch and a factor: 50=0.1"):
+            if not name.isdecimal():
+                raise ValueError(f"pieces hold '{name}=...', wanted an epoch and a factor: 50=0.1")
+            found.append((int(name), factor))
+        return found
 
     def factors(self) -> dict[str, float]:
         """Factors of the learning rate, by patterns of parameters' names."""
-        found = {}
-        for text in self.rates:
-            pattern, equals, factor = text.rpartition("=")
-            try:
-                found[pattern] = float(factor)
-            except ValueError:
-                equals = ""
-            if not (equals and pattern and 0 <= found[pattern] < float("inf")):
-                raise ValueError(f"rates hold {text!r}, wanted a name, or pattern of names, and a factor: 0.*=0.1")
-        return found
+        return dict(_assignments("rates", self.rates, "a name, or pattern of names, and a factor: 0.*=0.1"))
 
     @property
     def moves_images(self) -> bool:
@@ -223,30 +269,53 @@ class Config:
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str, base: Config | None = None) -> Config:
         """A configuration from plain values, those of `base` or defaults for the rest; errors name `where`."""
-        known = typing.get_type_hints(cls)
-        found = asdict(base) if base else {}
-        for key, value in values.items():
-            if key not in known:
-                raise ValueError(
-                    f"{where}: there is no key {key!r}; did you mean {_nearest(key, tuple(known), alone=True)}? "
-                    f"(keys: {', '.join(known)})"
-                )
-            found[key] = _converted(where, key, value, known[key])
-        return cls(**found)
+        return replace(base or cls(), **converted(values, where))
 
     @classmethod
-    def from_toml(cls, text: str, where: str, base: Config | None = None) -> Config:
+    def from_toml(cls, text: str, where: str) -> Config:
         """A configuration from the text of a TOML file."""
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{where}: {error}") from None
-        return cls.of(values, where, base)
+        return cls(**from_toml(text, where))
 
     def to_toml(self) -> str:
         """The configuration as TOML, whose plain values are those of JSON; what is None is left out."""
         lines = [f"{name} = {_as_toml(value)}\n" for name, value in asdict(self).items() if value is not None]
         return "".join(lines)
+
+
+def from_toml(text: str, where: str) -> dict[str, Any]:
+    """Keys and values of the text of a TOML file."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return converted(values, where)
+
+
+def converted(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Plain values by keys, in the types that `Config` wants; errors name `where`."""
+    known, found = typing.get_type_hints(Config), {}
+    for key, value in values.items():
+        if key not in known:
+            raise ValueError(
+                f"{where}: there is no key {key!r}; did you mean {_nearest(key, tuple(known), alone=True)}? "
+                f"(keys: {', '.join(known)})"
+            )
+        found[key] = _converted(where, key, value, known[key])
+    return found
+
+
+def _assignments(name: str, texts: tuple[str, ...], wanted: str) -> list[tuple[str, float]]:
+    """What "name=factor" says, of several."""
+    found = []
+    for text in texts:
+        left, equals, factor = text.rpartition("=")
+        try:
+            found.append((left, float(factor)))
+        except ValueError:
+            equals = ""
+        if not (equals and left and 0 <= found[-1][1] < float("inf")):
+            raise ValueError(f"{name} hold {text!r}, wanted {wanted}")
+    return found
 
 
 def _writable(text: str) -> bool:

@@ -108,10 +108,6 @@ def _rates(config: Config) -> tuple[float, ...]:
     """The share that each hidden layer drops."""
     rates, count = config.dropout or (0.0,), len(config.layers)
     assert isinstance(rates, tuple)
-    if len(rates) not in (1, count):
-        raise ValueError(
-            f"dropout has {len(rates)} rates for {count} hidden layers, wanted one for all, or one for each"
-        )
     return rates if len(rates) == count else rates * count
 
 
@@ -136,8 +132,9 @@ def loss(config: Config, task: str) -> losses.Loss:
             smoothing=config.smoothing, class_weights=config.class_weights or None, soft=config.mixup > 0
         )
         made = {"auto": of_classes, "cross_entropy": of_classes}
-    if config.class_weights and task != "classification":
-        raise ValueError(f"class_weights are for classification, and this is {task}; leave them out")
+    for name in ("class_weights", "smoothing"):
+        if getattr(config, name) and task != "classification":
+            raise ValueError(f"{name} is for classification, and this is {task}; leave it out")
     if config.loss not in made:
         raise ValueError(f"loss is {config.loss!r}, wanted one of {', '.join(made)} for {task}")
     return made[config.loss]
@@ -148,24 +145,31 @@ def schedule(config: Config, steps: int) -> schedules.Schedule:
     lr, warmup, total = float(config.learning_rate), config.warmup * steps, config.epochs * steps
     if config.schedule == "one_cycle":
         return schedules.OneCycle(lr, total, rise=config.warmup / config.epochs or 0.3)
+    decay = config.decay if config.decay is not None else 0.5 if config.schedule == "step" else 0.95
     made: dict[str, Callable[[], schedules.Schedule]] = {
         "constant": lambda: schedules.Constant(lr),
-        "step": lambda: _two_drops(lr, warmup, total),
+        "piecewise": lambda: _piecewise(config, lr, steps),
+        "step": lambda: schedules.StepDecay(lr, config.period * steps, decay),
         "cosine": lambda: schedules.Cosine(lr, total - warmup),
         "triangular": lambda: schedules.Triangular(lr, config.period * steps, low=lr / 10),
-        "inverse_time": lambda: schedules.InverseTime(lr, config.decay, steps),
-        "exponential": lambda: schedules.Exponential(lr, config.decay, steps),
+        "inverse_time": lambda: schedules.InverseTime(lr, decay, steps),
+        "exponential": lambda: schedules.Exponential(lr, decay, steps),
         "inverse_sqrt": lambda: schedules.InverseSqrt(lr, steps),
     }
     after = made[config.schedule]()
     return schedules.Warmup(lr, warmup) >> after if warmup else after
 
 
-def _two_drops(lr: float, warmup: int, total: int) -> schedules.Schedule:
-    """Tenfold at 1/2 and 3/4 of the steps, but not in those of the warm-up, which stand before."""
-    first, second = (max(share, warmup + at) for at, share in ((1, total // 2), (2, 3 * total // 4)))
-    drops = schedules.Constant(lr, first - warmup) >> schedules.Constant(lr / 10, second - first)
-    return drops >> schedules.Constant(lr / 100)
+def _piecewise(config: Config, lr: float, steps: int) -> schedules.Schedule:
+    """By hand; what comes before the first piece begins with the end of the warm-up."""
+    begin, factor = config.warmup, 1.0
+    made: schedules.Schedule | None = None
+    for epoch, next_factor in config.factors_by_epoch():
+        piece = schedules.Constant(factor * lr, (epoch - begin) * steps)
+        made = piece if made is None else made >> piece
+        begin, factor = epoch, next_factor
+    assert made is not None
+    return made >> schedules.Constant(factor * lr)
 
 
 def optimizer(config: Config, steps: int) -> optim.Optimizer:
