@@ -23,9 +23,9 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     What a write that was killed has left over is removed. A device or a pipe, /dev/stdout say, takes the bytes as
     they are: it cannot be replaced.
     """
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        with open(path, "wb") as device:
-            device.write(data)
+    given = Path(path)
+    if given.exists() and not given.is_file() and not given.is_dir():
+        given.write_bytes(data)
         return
     target = Path(os.path.realpath(path))  # what a link points to
     _sweep(target)
