@@ -37,6 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import checks, initializers, ops, random
+from .gradient_check import RIGHT, WRONG
 from .initializers import Initializer
 from .testing import numerical_gradient
 from .typing import Array, Shape
@@ -926,7 +927,7 @@ def gradient_check(
     g_hat = numerical_gradient(lambda: cost(X, Y, moved), theta, step=epsilon)
     sizes = float(np.linalg.norm(g) + np.linalg.norm(g_hat))
     difference = float(np.linalg.norm(g - g_hat)) / sizes if sizes else 0.0
-    verdict = "right" if difference < 1e-7 else "look" if difference <= 1e-3 else "wrong"
+    verdict = "right" if difference < RIGHT else "look" if difference <= WRONG else "wrong"
     apart = [np.linalg.norm(part) for part in _cut(g - g_hat, shapes).values()]
     return GradientCheck(difference, verdict, f"d{list(shapes)[int(np.argmax(apart))]}")
 
