@@ -77,7 +77,11 @@ def _sign(name: str, monitor: str, mode: str) -> float:
     if mode == "auto":
         figure = monitor.removeprefix("val_").removeprefix("train_")
         if figure not in LOWER + HIGHER:
-            raise ValueError(f"{name}: whether more {monitor!r} is better is not known; pass mode='min' or mode='max'")
+            known = ", ".join(LOWER + HIGHER)
+            raise ValueError(
+                f"{name}: whether more {monitor!r} is better is not known; pass mode='min' or mode='max', or watch one "
+                f"of these, with val_ or train_ before it: {known}"
+            )
         return -1.0 if figure in LOWER else 1.0
     return 1.0 if mode == "max" else -1.0
 
@@ -499,6 +503,6 @@ class TerminateOnNaN(Callback):
         if not math.isfinite(logs["loss"]):
             self.stopped = self.trainer.stop_training = True
             self.trainer.say(
-                f"stopped: the loss of batch {batch} of epoch {self.trainer.epochs + 1} is {logs['loss']}; a lower "
+                f"stopped: the loss of batch {batch + 1} of epoch {self.trainer.epochs + 1} is {logs['loss']}; a lower "
                 "learning rate or clip_norm may help, or the rows hold NaN"
             )

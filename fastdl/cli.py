@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__, backend
 from .config import (
-    CHOICES,
     GROUPS,
     OF_ALL_EPOCHS,
     Config,
@@ -111,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
+        allow_abbrev=False,
         help="train a network on the handwritten digits, or on a file",
         description="Train a network. What is not given comes from --set, then from --config, then from the defaults.",
     )
@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser(
         "check",
+        allow_abbrev=False,
         help="check a network before it is trained",
         description="Check a network before it is trained. The exit status is 0 if all is right.",
     )
@@ -193,8 +194,6 @@ def _add_flag(parser: argparse._ArgumentGroup, name: str) -> None:
         return
     if several:
         options["nargs"] = "*"
-    if name in CHOICES:
-        options["choices"] = CHOICES[name]
     metavar = {int: "N", float: "X", str: "NAME"}[kind]
     if takes_auto(name):
         metavar, kind = f"{metavar}|auto", _or_auto(kind)
@@ -303,6 +302,8 @@ def _config(options: argparse.Namespace) -> Config:
         if not path.exists():
             raise UsageError(f"--resume {options.resume}: there is no config.toml, so this is no run's folder")
         base = Config.from_toml(_text(path), str(path))
+        if base.members > 1:
+            raise UsageError(f"--resume {options.resume}: a run of several members is not gone on with; train it anew")
         if fixed := [name for name in given if name not in RESUMABLE]:
             raise UsageError(f"--resume cannot change {', '.join(fixed)}; only {' and '.join(RESUMABLE)}")
     elif options.config is not None:
@@ -367,19 +368,21 @@ def _train(options: argparse.Namespace) -> int:
         if resume is None:
             write_atomic(out / "config.toml", config.to_toml().encode())
         run = recipes.train(config, out=out, resume=resume, say=_say)
-    except BaseException:
+        made = config.epochs if isinstance(run.trainer, Bagging) else run.trainer.epochs
+        if run.diverged:
+            raise UsageError(
+                f"the training diverged in epoch {made + 1}, so its weights are not saved; a lower "
+                "learning_rate or clip_norm may help"
+            )
+    except BaseException as error:
         if resume is None and not (out / recipes.CHECKPOINT).exists():
             with contextlib.suppress(OSError):
                 (out / "config.toml").unlink(missing_ok=True)
                 if not found:
                     out.rmdir()  # it is empty
+        if isinstance(error, KeyboardInterrupt) and config.members > 1:
+            _say("nothing is kept of a run of several members before all of them are trained")
         raise
-    made = config.epochs if isinstance(run.trainer, Bagging) else run.trainer.epochs
-    if run.diverged:
-        raise UsageError(
-            f"the training diverged in epoch {made + 1}, so its weights are not saved; a lower "
-            "learning_rate or clip_norm may help"
-        )
     if run.history.interrupted:
         again = f"fastdl train --resume {shlex.quote(str(out))}"
         _say(f"interrupted after {made} of {config.epochs} epochs; go on with: {again}")
@@ -444,6 +447,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         return
     source = preparation.read(path, target, run.config.delimiter)
     _say_measured("all", run.evaluate(run.how.inputs(source), run.how.targets(source)))
+    if preparation.fingerprint(dataclasses.replace(run.config, data=path)) == run.texts.get("data"):
+        _say("     (the file of the run itself, 7 of whose 10 rows were trained on)")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -115,8 +115,10 @@ class Config:
     start_mode: str | None = _told(None, "of variance_scaling, else fan_in")
     start_distribution: str | None = _told(None, "of variance_scaling, else normal")
     loss: str = _told("auto", "auto is cross-entropy for classes, the squared error for numbers")
-    smoothing: float = _told(0.0, "label smoothing")
-    class_weights: tuple[float, ...] = _told((), "what a row of each class counts, in the order of the classes' names")
+    smoothing: float = _told(0.0, "label smoothing; of the dev loss too")
+    class_weights: tuple[float, ...] = _told(
+        (), "what a row of each class counts, in the order of the classes' names; in the dev loss too"
+    )
     optimizer: str = _told("adam", "how parameters follow from gradients")
     momentum: float = _told(0.9, "of momentum and nesterov")
     learning_rate: float | str = _told(3e-3, "at its highest; auto finds it by a range test")
@@ -139,7 +141,9 @@ class Config:
     clip_norm: float | None = _told(None, "the largest norm of all gradients together")
     clip_norm_each: float | None = _told(None, "instead, the largest norm of each parameter's gradient")
     clip_value: float | None = _told(None, "instead, the largest element of the gradients")
-    rates: tuple[str, ...] = _told((), "factors of the learning rate, by parameters' names: 0.*=0.1")
+    rates: tuple[str, ...] = _told(
+        (), "factors of the learning rate, by parameters' names, the first that fits: 0.*=0.1"
+    )
     freeze: tuple[str, ...] = _told((), "parameters that stay as they start, by their names: 0.*")
     measure_training: bool = _told(False, "measure the training part too after every epoch, with dropout off")
     patience: int = _told(0, "stop after so many epochs without a lower dev loss; 0 never")
@@ -185,8 +189,9 @@ class Config:
             raise ValueError(f"accumulate is {self.accumulate}, but weights of classes or rows need whole batches")
         if self.mixup and self.weight:
             raise ValueError("mixup mixes rows whatever they count; leave it out, or weight")
-        if self.weight and self.weight == self.target:
-            raise ValueError(f"weight and target are the same column, {self.target!r}")
+        for name in ("weight", "group"):
+            if getattr(self, name) and getattr(self, name) == self.target:
+                raise ValueError(f"{name} and target are the same column, {self.target!r}")
         if self.schedule in ("step", "exponential") and self.decay is not None and not 0 < self.decay <= 1:
             raise ValueError(f"decay is {self.decay}, wanted above 0 and at most 1 for the {self.schedule} schedule")
         if 0 < self.patience <= self.plateau:
@@ -259,7 +264,10 @@ class Config:
 
     def factors(self) -> dict[str, float]:
         """Factors of the learning rate, by patterns of parameters' names."""
-        return dict(_assignments("rates", self.rates, "a name, or pattern of names, and a factor: 0.*=0.1"))
+        found = _assignments("rates", self.rates, "a name, or pattern of names, and a factor: 0.*=0.1")
+        if twice := [name for number, (name, _) in enumerate(found) if name in dict(found[:number])]:
+            raise ValueError(f"rates name {twice[0]!r} twice, wanted one factor for each pattern")
+        return dict(found)
 
     @property
     def moves_images(self) -> bool:

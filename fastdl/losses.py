@@ -131,9 +131,15 @@ class SoftmaxCrossEntropy(Loss):
                 "SoftmaxCrossEntropy: shares of classes have no labels to ignore; leave out soft or ignored"
             )
         if self.class_weights is not None:
-            weights = np.asarray(self.class_weights, np.float64)
-            if weights.ndim != 1 or not (np.isfinite(weights).all() and (weights >= 0).all()):
-                raise ValueError("SoftmaxCrossEntropy: class_weights must be numbers of 0 or more, one a class")
+            try:
+                weights = np.asarray(self.class_weights, np.float64)
+            except (TypeError, ValueError):
+                weights = np.empty(())
+            if weights.ndim != 1 or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+                raise ValueError(
+                    f"SoftmaxCrossEntropy: class_weights are {self.class_weights}, wanted numbers of 0 or more, one a "
+                    "class and not all of them 0"
+                )
             object.__setattr__(self, "class_weights", tuple(weights.tolist()))
 
     @property

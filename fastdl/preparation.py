@@ -17,6 +17,7 @@ import numpy as np
 from . import data
 from .config import Config
 from .data.augment import Flip, Mixup, Noise, Rotate, Shift, Transformation
+from .feed import read_by_batch
 from .typing import Array
 
 PARTS = 0.7, 0.15, 0.15
@@ -281,17 +282,22 @@ def _of_arrays(source: Source, config: Config) -> Prepared:
         raise ValueError(f"{config.data} holds rows alone; name the file of their targets with --target")
     if len(y) != len(x):
         raise ValueError(f"{config.data} holds {len(x)} rows, and there are {len(y)} targets, wanted as many")
-    if config.drop or config.group or config.weight or config.missing != "error":
-        raise ValueError("drop, group, weight and missing are about the columns of a CSV file, and this is none")
+    of_columns = "drop", "group", "weight", "missing"
+    if given := [name for name in of_columns if getattr(config, name) != getattr(Config, name)]:
+        told = " and ".join(given)
+        raise ValueError(
+            f"{told}: {'this is' if len(given) == 1 else 'these are'} about the columns of a CSV file, and "
+            f"{config.data} is none; leave {'it' if len(given) == 1 else 'them'} out"
+            + ("; from Python, Trainer.fit takes sample_weight with arrays" if config.weight else "")
+        )
     if x.ndim < 2:
         raise ValueError(f"{config.data} holds rows of shape (), wanted vectors or images: (n, inputs), say")
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     task, classes = _task(y, config.task)
     stratify = task == "classification"
+    if not read_by_batch(x):
+        _finite("inputs", x)
     parts = data.split(x, y, parts=PARTS, stratify=stratify, seed=config.seed)
-    for rows, _ in parts:
-        if isinstance(rows, np.ndarray):
-            _finite("inputs", rows)
     scaling = _scaling(parts[0][0], config)
     learnt = parts[0][1].reshape(len(parts[0][1]), -1)
     mean, deviation = np.zeros(learnt.shape[1]), np.ones(learnt.shape[1])
@@ -368,7 +374,9 @@ def _task(y: Array, wanted: str) -> tuple[str, tuple[str, ...]]:
 def _finite(what: str, rows: Array) -> None:
     bad = np.argwhere(~np.isfinite(rows))
     if bad.size:
-        raise ValueError(f"the {what} hold NaN or infinity, in {len(np.unique(bad[:, 0])):,} rows; take such rows out")
+        rows_of = np.unique(bad[:, 0])
+        among = f", the first of {len(rows_of):,}" if len(rows_of) > 1 else ""
+        raise ValueError(f"the {what} hold NaN or infinity, in row {rows_of[0]}{among}; take such rows out")
 
 
 def _names(values: Array) -> tuple[str, ...]:

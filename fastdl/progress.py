@@ -20,7 +20,9 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=epochs, initial=made, unit=unit, dynamic_ncols=True)
+            # Without tqdm's own speed, so that figures have room on a terminal of 80 columns.
+            layout = "{n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
+            self.bar = tqdm(total=epochs, initial=made, unit=unit, dynamic_ncols=True, bar_format=layout)
 
     def __call__(self, number: int, row: dict[str, float]) -> None:
         text = f"loss {row['loss']:.4f}"

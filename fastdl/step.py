@@ -65,9 +65,11 @@ def check_rows(
     if target_dtype is None and target.dtype.kind not in "fiub":
         raise TypeError(f"training: {target_name} must hold real numbers, got {target.dtype}")
     if target_dtype is not None and target.dtype.kind not in "iu":
+        numbers = f"{target_name}.astype(np.int64)"
+        if target.dtype.kind in "USTO":
+            numbers = f"np.unique({target_name}, return_inverse=True)[1]"
         raise TypeError(
-            f"training: {target_name} must hold integers, numbers of classes, got {target.dtype}; "
-            f"pass {target_name}.astype(np.int64)"
+            f"training: {target_name} must hold integers, numbers of classes, got {target.dtype}; pass {numbers}"
         )
 
 

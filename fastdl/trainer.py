@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -329,7 +330,8 @@ class Trainer:
             row's number (its place in the epoch where batches are handed over); on the host, and in training alone.
         sample_weight : (n,), optional
             What each row counts in training, 0 or more: a batch's loss is the mean over their sum. (Of batches
-            that are handed over it is their third part. Validation counts all rows alike.)
+            that are handed over it is their third part.) Validation counts all rows alike, but for weights of
+            classes, which are the loss's own.
         callbacks : sequence of Callback
             Called in this order; those that write checkpoints last.
         progress : bool
@@ -358,6 +360,8 @@ class Trainer:
                     f"fit: accumulate is {accumulate}, but sample_weight needs whole batches, accumulate=1"
                 )
             check_weights(self._loss, sample_weight, len(x))
+            if not devices.read(sample_weight).any():
+                raise ValueError("fit: sample_weight is 0 for every row, so that there is nothing to learn")
         data.augment.check(augment, weighted=sample_weight is not None)
         if y is not None:
             self._check(x, y)
@@ -478,6 +482,13 @@ class Trainer:
                     self.interrupted = True
                     return
                 row["rows_per_second"] = (begun.rows - before) / seconds
+                if not math.isfinite(row["loss"]) and all(map(math.isfinite, history["loss"])):
+                    warnings.warn(
+                        f"fit: the loss of epoch {row['epoch']} is {row['loss']}; a lower learning rate or clip_norm "
+                        "may help, or the rows hold NaN (TerminateOnNaN() ends such a training)",
+                        RuntimeWarning,
+                        stacklevel=3,
+                    )
                 self.epochs, self._begun = self.epochs + 1, EpochBegun(begun.of)
                 history.rows.append(row)
                 self.history.rows.append(row)

@@ -83,6 +83,8 @@ def test_assignments_hold_toml_or_text(text, value):
             {"schedule": "piecewise", "pieces": ["5=1"], "warmup": 5},
             r"epochs \[5\], wanted each later than the last after the 5 of the warm-up",
         ),
+        ({"rates": ["0.*=0.1", "0.*=5"]}, r"rates name '0.\*' twice, wanted one factor for each pattern"),
+        ({"group": "tree", "target": "tree"}, "group and target are the same column, 'tree'"),
         ({"penalty_over_rows": True}, "penalty_over_rows is true, but there is no penalty; give it one"),
         ({"inverted_dropout": False, "dropout": 0.0}, "inverted_dropout is false, but nothing is dropped"),
         ({"layers": [8, 8], "dropout": [0.1] * 3}, "dropout has 3 rates for 2 hidden layers, wanted one for all, or"),

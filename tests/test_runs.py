@@ -420,7 +420,33 @@ def test_a_run_that_diverged_says_so_and_saves_no_model(capsys, tmp_path):
     said = capsys.readouterr().err
     assert "stopped: the loss of batch" in said
     assert "the training diverged in epoch 1, so its weights are not saved" in said
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not (tmp_path / "run").exists()  # so that it is free for another try
+
+
+def test_an_evaluation_of_all_rows_says_that_most_were_trained_on(capsys):
+    x = np.random.default_rng(0).standard_normal((100, 3))
+    np.savez("a.npz", x=x, y=x[:, 0])
+    np.savez("b.npz", x=x[:50], y=x[:50, 0])
+    assert main(["train", "--data", "a.npz", "--out", "run", "--epochs", "1"]) == 0
+    for file, told in (("a.npz", True), ("b.npz", False)):
+        capsys.readouterr()
+        assert main(["evaluate", "run", "--data", file]) == 0
+        assert ("7 of whose 10 rows were trained on" in capsys.readouterr().out) is told
+
+
+def test_columns_of_a_table_are_refused_for_arrays(capsys):
+    np.savez("a.npz", x=np.eye(30), y=np.arange(30))
+    assert main(["train", "--data", "a.npz", "--weight", "w", "--out", "run"]) == 2
+    assert "weight: this is about the columns of a CSV file, and a.npz is none; leave it" in capsys.readouterr().err
+
+
+def test_a_misspelt_choice_is_one_line_and_no_flag_is_guessed(capsys):
+    assert main(["train", "--schedule", "cosin"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("fastdl train: schedule is 'cosin', wanted 'cosine', one of constant")
+    assert said.count("\n") == 1
+    with pytest.raises(SystemExit):
+        main(["train", "--schedul", "cosine"])
 
 
 def test_what_is_evaluated_is_what_was_trained_on(capsys):
@@ -442,7 +468,7 @@ def test_nan_in_arrays_is_found_before_training(capsys, where):
     {"x": x, "y": y[:, None]}[where][::3, 0] = np.nan
     np.savez("bad.npz", x=x, y=y)
     assert main(["train", "--data", "bad.npz", "--out", "run"]) == 2
-    assert "NaN or infinity" in capsys.readouterr().err
+    assert "hold NaN or infinity, in row 0, the first of 34" in capsys.readouterr().err
 
 
 def test_the_steps_of_an_epoch_leave_out_what_is_left_out():

@@ -43,6 +43,17 @@ def test_a_row_of_weight_k_counts_like_k_rows(name, bound):
     np.testing.assert_allclose(ours.weights.flat, theirs.weights.flat, rtol=1e-11, atol=1e-13)
 
 
+def test_weights_that_are_all_0_are_refused():
+    loss, made, y = problem("classes")
+    with pytest.raises(ValueError, match="sample_weight is 0 for every row"):
+        fd.Trainer(made, loss, fd.optim.SGD(0.3)).fit(X, y, sample_weight=0 * COUNTS, progress=False)
+    for wrong in ([0, 0, 0], {0: 1.0}, [1, -1]):
+        with pytest.raises(
+            ValueError, match=r"class_weights are .*, wanted numbers of 0 or more, one a class and not all"
+        ):
+            fd.losses.SoftmaxCrossEntropy(class_weights=wrong)
+
+
 def test_steps_with_weights_and_without_take_turns():
     loss, made, y = problem("classes")
     mixed, plain = (fd.TrainStep(made, loss, fd.optim.SGD(0.3), batch_size=30, dtype=np.float64) for _ in range(2))

@@ -37,6 +37,21 @@ def test_it_learns_and_tells_how():
     assert made.evaluate(*dev) == {"loss": history["val_loss"][-1], "accuracy": history["val_accuracy"][-1]}
 
 
+def test_a_loss_that_is_no_number_is_said_once():
+    train, _, _ = digits()
+    with pytest.warns(RuntimeWarning, match="the loss of epoch 1 is nan; .* or the rows hold NaN") as said:
+        trainer().fit(np.full_like(train[0], np.nan), train[1], epochs=3, progress=False)
+    assert len(said) == 1
+
+
+def test_texts_are_no_classes_and_the_remedy_works():
+    train, _, _ = digits()
+    names = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])[train[1]]
+    with pytest.raises(TypeError, match=r"got <U5; pass np.unique\(y, return_inverse=True\)\[1\]"):
+        trainer().fit(train[0], names, epochs=1, progress=False)
+    trainer().fit(train[0], np.unique(names, return_inverse=True)[1], epochs=1, progress=False)
+
+
 def test_evaluation_is_that_of_the_whole_at_once():
     train, dev, _ = digits()
     made = trainer()

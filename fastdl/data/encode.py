@@ -126,7 +126,11 @@ class Encoder:
         names = [name for name in table.columns if name != target and name not in drop]
         if len(table) == 0 or not names:
             raise ValueError(f"{where} has {len(table)} rows and {len(names)} input columns, wanted at least 1 of each")
-        _check_missing(table, [target] if missing == "mean" else [*names, target], where)
+        remedy = (
+            "take such rows out with table.take, or, if it is an input, fit with missing='mean' or leave the column "
+            "out with drop="
+        )
+        _check_missing(table, [target] if missing == "mean" else [*names, target], where, remedy)
         task, found, mean, deviation = _target(table, target, task, where)
         classes = tuple(classes) if task == "classification" and set(found) <= set(classes) else found
         columns = tuple(_column(table, name, where) for name in names)
@@ -148,7 +152,8 @@ class Encoder:
             column.name: self._like(table, column.name, column.categories is None, where) for column in self.columns
         }
         if self.missing == "error":
-            _check_missing(Table(found, table.path, table.lines), list(found), where)
+            remedy = "or train again with missing='mean'"
+            _check_missing(Table(found, table.path, table.lines), list(found), where, remedy)
         features: list[Array] = []
         unknown: list[tuple[int, str, str]] = []  # the first line of each text, the column and the text
         for column in self.columns:
@@ -187,7 +192,9 @@ class Encoder:
         """
         where = f"Encoder.targets: {table.path}"
         values = self._like(table, self.target, self.numeric, where)
-        _check_missing(Table({self.target: values}, table.path, table.lines), [self.target], where)
+        _check_missing(
+            Table({self.target: values}, table.path, table.lines), [self.target], where, "or leave the row out"
+        )
         if self.task == "regression":
             return ((values - self.target_mean) / self.target_deviation).astype(np.float32)[:, None]
         known = np.array([float(name) for name in self.classes]) if self.numeric else np.array(self.classes)
@@ -306,15 +313,15 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
 
 
-def _check_missing(table: Table, names: Sequence[str], where: str) -> None:
+def _check_missing(table: Table, names: Sequence[str], where: str, remedy: str) -> None:
     """Raise if a cell of these columns is missing."""
     gone = np.stack([_missing(table[name]) for name in names], axis=1)
     if gone.any():
         row, column = (int(i) for i in np.argwhere(gone)[0])
+        among = f", the first of {gone.sum():,}" if gone.sum() > 1 else ""
         raise ValueError(
-            f"{where}, line {table.lines[row]}, column {names[column]!r}: a cell is missing, one of {gone.sum():,}; "
-            "fill it in, take such rows out with table.take, or, if it is an input, "
-            "fit with missing='mean' or leave the column out with drop="
+            f"{where}, line {table.lines[row]}, column {names[column]!r}: a cell is missing{among}; "
+            f"fill it in, {remedy}"
         )
 
 
