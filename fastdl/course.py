@@ -42,6 +42,32 @@ from .initializers import Initializer
 from .testing import numerical_gradient
 from .typing import Array, Shape
 
+__all__ = [
+    "GradientCheck",
+    "backward_propagation",
+    "backward_propagation_with_dropout",
+    "backward_propagation_with_regularization",
+    "compute_cost",
+    "compute_cost_with_regularization",
+    "dictionary_to_vector",
+    "forward_propagation",
+    "forward_propagation_with_dropout",
+    "gradient_check",
+    "initialize_adam",
+    "initialize_parameters_he",
+    "initialize_parameters_random",
+    "initialize_parameters_xavier",
+    "initialize_parameters_zeros",
+    "initialize_velocity",
+    "predict",
+    "random_mini_batches",
+    "update_parameters_with_adam",
+    "update_parameters_with_gd",
+    "update_parameters_with_momentum",
+    "update_parameters_with_rmsprop",
+    "vector_to_dictionary",
+]
+
 Arrays = dict[str, Array]
 Given = Mapping[str, Array]
 

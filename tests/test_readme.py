@@ -6,6 +6,8 @@ import runpy
 import numpy as np
 import pytest
 
+from fastdl.cli import main
+
 README = "README.md"
 
 
@@ -34,11 +36,16 @@ def test_the_page_on_ones_own_data_runs(root, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     write_csv("houses.csv", ["size", "district", "age", "price"], houses())
-    (block,) = re.findall(r"```python\n(.*?)```", (root / "docs/your-own-data.md").read_text(), re.DOTALL)
+    page = (root / "docs/your-own-data.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names = {}
     exec(compile(block, "your-own-data.md", "exec"), names)
     right = names["test"]["price"]
     assert np.corrcoef(names["prices"][:, 0], right)[0, 1] > 0.95
+    (file,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "run.toml").write_text(file)
+    assert main(["train", "--config", "run.toml", "--out", "run"]) == 0
+    assert main(["check", "--grad", "--config", "run.toml"]) == 0
 
 
 @pytest.mark.parametrize("name", ["quickstart", "custom_loop", "custom_layer"])
