@@ -13,7 +13,7 @@ from . import backend, checks, devices, random
 from .losses import Loss
 from .nn import Frame, Layer, Param, Residual, Sequential, Weights, Workspace
 from .nn.place import Place
-from .step import check_rows
+from .step import check_rows, check_weights
 from .typing import Array, Shape
 
 RIGHT, WRONG = 1e-7, 1e-3
@@ -157,7 +157,10 @@ class GradientCheck(Comparison):
         lines.insert(1, ["-" * width for width in widths])
         told = ["  ".join(map(_padded, line, widths, "<<>>>><")).rstrip() for line in lines]
         told.append(f"farthest apart: {self.worst}" if self.worst else "all of them stand at kinks of the loss")
-        told += [f"wrong is the backward of {fault}" for fault in self.faults]
+        what = "wrong" if self.verdict == "wrong" else "to look at"
+        told += [f"{what} is the backward of {fault}" for fault in self.faults]
+        if self.kinks:
+            told.append("kinks: parameters that are left out, since the loss bends sharply there, as at a ReLU's 0")
         over = f"over {self.checked:,} of {self.size:,} parameters"
         bounds = f"right is below {RIGHT:.0e}, wrong above {WRONG:.0e}"
         return "\n".join([*told, f"{self.verdict}: difference {self.difference:.1e} {over}; {bounds}"])
@@ -193,6 +196,7 @@ def check_gradients(
     weights: Weights | None = None,
     samples: int | None = None,
     seed: int = 0,
+    sample_weight: Array | None = None,
 ) -> GradientCheck:
     """Compare the gradients g of backward with differences of the loss, norm(g - g_hat) / (norm(g) + norm(g_hat)).
 
@@ -219,6 +223,8 @@ def check_gradients(
         is; all without it.
     seed : int
         Of the sample, of dropout, and of new weights.
+    sample_weight : (n,), optional
+        What each row counts.
 
     Returns
     -------
@@ -272,10 +278,15 @@ def check_gradients(
         raise ValueError(
             f"check_gradients: samples is {samples}, wanted at least {len(trained)}, one of each parameter"
         )
+    counts = None
+    if sample_weight is not None:
+        check_weights(loss, sample_weight, len(x))
+        counts = np.array(devices.read(sample_weight), np.float64)
     target = np.asarray(devices.read(y[:]), loss.target(wide.output_shape)[1] or np.float64)
     loss.check(target)
     with backend.one_blas_thread():
-        objective = _Objective(wide, loss, np.array(devices.read(x[:]), np.float64, order="C"), target, seed)
+        rows_of_x = np.array(devices.read(x[:]), np.float64, order="C")
+        objective = _Objective(wide, loss, rows_of_x, target, seed, counts)
         objective.check()
         rows = _compared(objective, samples, seed)
         right = all(row.verdict == "right" for row in rows)
@@ -288,9 +299,10 @@ def check_gradients(
 class _Objective:
     """The loss of some rows as a function of the weights, which may be changed in place from call to call."""
 
-    def __init__(self, weights: Weights, loss: Loss, x: Array, target: Array, seed: int):
-        self.weights, self.loss, self.x, self.target = weights, loss, x, target
+    def __init__(self, weights: Weights, loss: Loss, x: Array, target: Array, seed: int, counts: Array | None = None):
+        self.weights, self.loss, self.x, self.target, self.counts = weights, loss, x, target, counts
         self._workspace = Workspace(weights, len(x))
+        self._workspace.loss.weights = counts
         self._control = self._workspace.control
         self._control.draw[...] = seed & 0xFFFFFFFF, seed >> 32, 1, 0
         self._control.scale[...] = 1 / len(x)
@@ -429,7 +441,7 @@ def _faults(objective: _Objective, seed: int) -> tuple[str, ...]:
     """The layers whose backward is wrong by itself, and the loss if it is."""
     found, output = _faults_within(objective.weights.root, objective.weights, objective.x, seed)
     alone = Weights(_Given(output), output.shape[1:], dtype=np.float64)
-    if not _right(_Objective(alone, objective.loss, output, objective.target, seed), seed):
+    if not _right(_Objective(alone, objective.loss, output, objective.target, seed, objective.counts), seed):
         found.append(f"the loss ({type(objective.loss).__name__})")
     return tuple(found)
 

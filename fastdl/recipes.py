@@ -296,8 +296,11 @@ def check_gradients(config: Config, samples: int | None = None, *, say: Say = la
     say(_about(config, prepared))
     rows = len(prepared.train[0])
     trainer = _trainer(dataclasses.replace(config, learning_rate=1.0), prepared.how, rows)  # whatever the rate is
-    x, y = next(data.batches(*prepared.train, batch_size(config, rows), seed=config.seed))
-    return trainer.check_gradients(x, y, samples=samples)
+    if config.weight_decay or config.l1:
+        say("penalties are left out, since the optimizer adds their gradients, not backward")
+    options: dict[str, Any] = {"augment": prepared.augment, "sample_weight": prepared.weight, "seed": config.seed}
+    x, y, *counts = next(data.batches(*prepared.train, batch_size(config, rows), **options))
+    return trainer.check_gradients(x, y, samples=samples, sample_weight=counts[0] if counts else None)
 
 
 def check_data(config: Config, texts: Mapping[str, str]) -> None:

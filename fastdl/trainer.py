@@ -623,7 +623,9 @@ class Trainer:
             state = TrainingState(self.step.optimizer, self.step.count, moments)
         return state if state and state.optimizer is self.optimizer else None
 
-    def check_gradients(self, x: Array, y: Array, *, samples: int | None = None) -> GradientCheck:
+    def check_gradients(
+        self, x: Array, y: Array, *, samples: int | None = None, sample_weight: Array | None = None
+    ) -> GradientCheck:
         """Compare the gradients of backward with differences of the loss, at the weights as they are.
 
         Nothing is changed; it is computed in float64 on the CPU, whatever the trainer computes in. See
@@ -635,6 +637,8 @@ class Trainer:
             A few dozen rows.
         samples : int, optional
             How many elements of the parameters are looked at; all without it.
+        sample_weight : (n,), optional
+            What each row counts.
 
         Returns
         -------
@@ -652,7 +656,8 @@ class Trainer:
         """
         self._check(x, y)
         weights = self.build(x.shape[1:])
-        return check_gradients(self._model, self._loss, x, y, weights=weights, samples=samples, seed=self.seed)
+        options: dict[str, Any] = {"samples": samples, "seed": self.seed, "sample_weight": sample_weight}
+        return check_gradients(self._model, self._loss, x, y, weights=weights, **options)
 
     # ------------------------------------------------------------ prediction
 

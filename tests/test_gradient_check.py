@@ -93,6 +93,23 @@ def test_every_loss_is_right(name, seed):
     assert found.checked >= found.size - 2
 
 
+@seeds
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_right_with_weights_of_rows(name, seed):
+    loss, model = LOSSES[name], nn.Sequential(nn.Linear(5, activation="tanh"), nn.Linear(3))
+    x, y, counts = rows(seed)[0], targets(loss, seed), np.arange(7) % 3
+    options = {"seed": seed, "sample_weight": counts}
+    found = fd.check_gradients(model, loss, x, y, **options)
+    assert found.verdict == "right"
+    # Rows of weight 0 might as well not be there.
+    without = fd.check_gradients(model, loss, x[counts > 0], y[counts > 0], seed=seed)
+    assert not np.allclose(found.backward, without.backward)
+    twice = np.repeat(np.arange(7), counts)
+    np.testing.assert_allclose(
+        found.backward, fd.check_gradients(model, loss, x[twice], y[twice], seed=seed).backward, rtol=1e-10, atol=1e-14
+    )
+
+
 def test_every_loss_is_here():
     public = {kind for kind in vars(losses).values() if isinstance(kind, type) and issubclass(kind, losses.Loss)}
     assert {type(loss) for loss in LOSSES.values()} == public - {losses.Loss, losses.ElementLoss}
@@ -482,7 +499,14 @@ def test_the_command_reads_a_file_of_ones_own(elsewhere, capsys):
     write_csv("houses.csv", ["size", "district", "age", "price"], houses())
     flags = ["--data", "houses.csv", "--target", "price", "--layers", "8", "--batch-size", "16", "--samples", "40"]
     assert main(["check", "--grad", *flags]) == 0
-    assert "houses.csv: 200 rows of 5 inputs" in capsys.readouterr().out
+    plain = capsys.readouterr().out
+    assert "houses.csv: 200 rows of 5 inputs" in plain
+    # What a training does to the rows, and counts them by, is done here too.
+    for more in (["--noise", "0.5"], ["--mixup", "0.4"], ["--weight", "age"]):
+        assert main(["check", "--grad", *flags, *more]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] != plain.splitlines()[-1]
+    assert main(["check", "--grad", *flags, "--l1", "0.1"]) == 0
+    assert "penalties are left out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
