@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -239,6 +240,9 @@ def train(config: Config, *, out: Path | None = None, resume: Path | None = None
     say(_about(config, prepared))
     if config.data != "digits":
         say(how.describe())
+    if config.weight:
+        say(f"weights: a row counts in training as its cell of column {config.weight!r} says")
+    say(_about_network(config, how))
     if backend.must_compile():
         say("compiling kernels, which are kept for later runs")
     if config.learning_rate == "auto":
@@ -389,6 +393,15 @@ def _callbacks(config: Config, how: Preparation, out: Path | None) -> list[Callb
         texts, arrays = kept(config, how)
         found.append(ModelCheckpoint(out / CHECKPOINT, seconds=SECONDS, texts=texts, arrays=arrays))
     return found
+
+
+def _about_network(config: Config, how: Preparation) -> str:
+    """What is trained, with what was chosen for want of a word from the user."""
+    widths = "-".join(map(str, (math.prod(how.shape), *config.layers, how.outputs)))
+    rates = dict.fromkeys(_rates(config))  # one, if all are the same
+    dropout = f"dropout {', '.join(f'{rate:g}' for rate in (rates if len(rates) == 1 else _rates(config)))}"
+    within = [*(["batch norm"] if config.batch_norm else []), config.activation, *([dropout] if any(rates) else [])]
+    return f"network: {widths}{', ' + ', '.join(within) if config.layers else ''}; {config.optimizer}"
 
 
 def _about(config: Config, prepared: Prepared) -> str:
