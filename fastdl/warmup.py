@@ -97,7 +97,7 @@ def warm_up(names: tuple[str, ...] = (), progress: Callable[..., Any] = lambda j
         for name, call in all_calls:
             if not names or name in names:
                 call()
-    jobs = jobs_of(noted, both=True)
+    jobs = jobs_of(noted, every=True)
     for _ in progress(compile_together(jobs), total=len(jobs)):
         pass
     return len(jobs)

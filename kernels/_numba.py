@@ -2,7 +2,8 @@
 
 A kernel is one Python function that loops by `prange` over fixed pieces of its work and hands
 each piece, as contiguous slices, to a serial `chunk` that LLVM turns into vector code. The pieces
-depend on the shape alone, so the result has the same bits for every number of threads.
+depend on the shape alone, so the result has the same bits for every number of threads. Some have a
+third twin, for results that no cache will hold (`_streaming.py`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 from numba import njit
 from numba.core.bytecode import FunctionIdentity
 
 from . import _pieces
 from ._cache import KernelCache
+from ._processor import last_cache
 
 # Numba names machine code by module, function, types and a number that counts from 1 in every process.
 # What one factory makes differs by that number alone. So of two kernels in the cache that two
@@ -125,6 +128,8 @@ _NOTHING: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 class Kernel:
     """One source in two compilations: `serial`, and `parallel` for work beyond a threshold.
 
+    A second source of the same parameters makes `streaming`, for results as large as the last cache.
+
     Calling it runs the twin that fits the arguments, within the context that the kernel needs;
     `resolve` gives that twin's machine code for arguments of exactly these types, which a recorded
     step calls from then on, within a context of its own.
@@ -137,29 +142,39 @@ class Kernel:
         threshold: float,
         work: Callable[..., int],
         within: contextlib.AbstractContextManager[None] | None,
+        streaming: Callable[..., None] | None,
     ):
         self.name = f"{function.__module__.split('.')[-2]}.{name}"
         self.source = function
         self.threshold = threshold
         self.work = work
         self.within = within
-        self.serial = self._compile(parallel=False)
-        self.parallel = self._compile(parallel=True) if threshold < float("inf") else self.serial
+        self.serial = self._compile(function, "serial")
+        self.parallel = self._compile(function, "parallel") if threshold < float("inf") else self.serial
+        self.streaming = self._compile(streaming, "streaming") if streaming else None
 
-    def _compile(self, parallel: bool) -> Any:
-        dispatcher = njit(fastmath=FASTMATH, parallel=parallel, no_cfunc_wrapper=True, **OPTIONS)(self.source)
-        dispatcher._cache = KernelCache(f"{self.name}.{'parallel' if parallel else 'serial'}")
+    def _compile(self, source: Callable[..., None], twin: str) -> Any:
+        dispatcher = njit(fastmath=FASTMATH, parallel=twin != "serial", no_cfunc_wrapper=True, **OPTIONS)(source)
+        dispatcher._cache = KernelCache(f"{self.name}.{twin}")
         return dispatcher
+
+    @property
+    def twins(self) -> dict[str, Any]:
+        """All compilations, by name."""
+        named = {"serial": self.serial, "parallel": self.parallel, "streaming": self.streaming}
+        return {name: twin for name, twin in named.items() if twin and (name == "serial" or twin is not self.serial)}
 
     def twin(self, args: tuple[Any, ...]) -> Any:
         """The compilation that fits this much work."""
-        if threads.count > 1 and self.work(*args) >= self.threshold and threads.layer != "none":
-            return self.parallel
-        return self.serial
+        if self.work(*args) < self.threshold:
+            return self.serial
+        if self.streaming and args[-1].nbytes >= last_cache() and _apart(args) and threads.layer != "none":
+            return self.streaming
+        return self.parallel if threads.count > 1 and threads.layer != "none" else self.serial
 
     def __call__(self, *args: Any) -> None:
         twin = self.twin(args)
-        locked = threads.lock if twin is self.parallel else None
+        locked = threads.lock if twin is not self.serial else None
         if self.within is None and locked is None:  # a `with` of nothing costs a microsecond
             twin(*args)
             return
@@ -169,12 +184,18 @@ class Kernel:
     def resolve(self, args: tuple[Any, ...]) -> Callable[..., None]:
         """The compiled entry point for these arguments, past Numba's dispatcher."""
         twin = self.twin(args)
-        if twin is self.parallel and threads.lock:
+        if twin is not self.serial and threads.lock:
             return self
         signature = tuple(map(numba.typeof, args))
         if signature not in twin.overloads:
             twin.compile(signature)
         return twin.overloads[signature].entry_point  # type: ignore[no-any-return]
+
+
+def _apart(args: tuple[Any, ...]) -> bool:
+    """Whether the last array, which is written, is none of the others: else its lines are read in any case."""
+    *others, y = (arg for arg in args if isinstance(arg, np.ndarray))
+    return all(y.ctypes.data != other.ctypes.data for other in others)
 
 
 def last_size(*args: Any) -> int:
@@ -188,6 +209,7 @@ def kernel(
     threshold: float = SMALL,
     work: Callable[..., int] = last_size,
     within: contextlib.AbstractContextManager[None] | None = None,
+    streaming: Callable[..., None] | None = None,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Make a Kernel of a function; at `work(*args) >= threshold` it runs in parallel."""
-    return lambda function: Kernel(function, name or function.__name__, threshold, work, within)
+    return lambda function: Kernel(function, name or function.__name__, threshold, work, within, streaming)

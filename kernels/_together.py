@@ -36,7 +36,7 @@ class Job(NamedTuple):
 
     kernel: Kernel
     signature: tuple[types.Type, ...]
-    twins: tuple[str, ...]  # "serial", "parallel"
+    twins: tuple[str, ...]  # by name
 
     def is_done(self) -> bool:
         """Whether they are compiled in this process, or in the cache."""
@@ -69,14 +69,15 @@ def _type(argument: Any) -> types.Type:
     return types.Array(from_dtype(np.dtype(dtype)), ndim, "C")
 
 
-def jobs_of(calls: Iterable[tuple[Any, tuple[Any, ...]]], both: bool = False) -> list[Job]:
-    """What calls of kernels need: the twin that fits, or both; what is no kernel of ours needs nothing."""
+def jobs_of(calls: Iterable[tuple[Any, tuple[Any, ...]]], every: bool = False) -> list[Job]:
+    """What calls of kernels need: the twin that fits, or every one; what is no kernel of ours needs nothing."""
     wanted: dict[tuple[Kernel, tuple[types.Type, ...]], set[str]] = defaultdict(set)
     for kernel, args in calls:
         if isinstance(kernel, Kernel):
             signature = tuple(map(numba.typeof, args))
-            for twin in (kernel.serial, kernel.parallel) if both else (kernel.twin(args),):
-                wanted[kernel, signature].add("serial" if twin is kernel.serial else "parallel")
+            twins = kernel.twins
+            for name in twins if every else (next(name for name, twin in twins.items() if twin is kernel.twin(args)),):
+                wanted[kernel, signature].add(name)
     return [Job(*key, tuple(sorted(twins))) for key, twins in wanted.items()]
 
 

@@ -272,7 +272,7 @@ with event.install_recorder("numba:compile") as compilations:
     for op, name in KERNELS:
         for dtype in (np.float32, np.float64):
             kernel, case = compiled(op)[name], simplest(op, name, dtype)
-            for twin in (kernel.serial, kernel.parallel):
+            for twin in kernel.twins.values():
                 run(twin, case, kernel.within)
 print(len(KERNELS), len(compilations.buffer))
 """

@@ -12,6 +12,7 @@ from .._numba_math import sigmoid as _sigmoid
 from .._numba_math import softplus as _softplus
 from .._numba_math import tanh as _tanh
 from .._pieces import CHUNK
+from .._streaming import streamed, streamed_pair
 
 # The constants come as arguments, in the arrays' precision: a bare 0 or 1 would make Numba compute
 # in float64. Comparisons are written so that NaN fails them and passes through.
@@ -99,40 +100,50 @@ def _softplus_gradient(dy, x, slope, zero, one):
     return dy * _sigmoid(x)
 
 
-def _forward(name, f):
+def _forward(name, f, *, cheap=False):
+    """A kernel of f; it streams what no cache will hold if f is cheap, else the arithmetic is what one waits for."""
+
     @chunk
     def forward_chunk(x, constant, y):
         c, zero = y.dtype.type(constant), y.dtype.type(0)
         for i in range(y.size):
             y[i] = f(x[i], c, zero)
 
-    @kernel(name=name)
-    def forward(x, constant, y):
-        for part in prange(chunks(y.size)):
-            at = part * CHUNK
-            forward_chunk(x[at : at + CHUNK], constant, y[at : at + CHUNK])
+    def over_chunks(put):
+        def forward(x, constant, y):
+            for part in prange(chunks(y.size)):
+                at = part * CHUNK
+                put(x[at : at + CHUNK], constant, y[at : at + CHUNK])
 
-    return forward
+        return forward
+
+    streaming = over_chunks(streamed(forward_chunk)) if cheap else None
+    return kernel(name=name, streaming=streaming)(over_chunks(forward_chunk))
 
 
-def _backward(name, g):
+def _backward(name, g, *, cheap=False):
+    """A kernel of the gradient g, as above."""
+
     @chunk
     def backward_chunk(dy, saved, constant, dx):
         c, zero, one = dx.dtype.type(constant), dx.dtype.type(0), dx.dtype.type(1)
         for i in range(dx.size):
             dx[i] = g(dy[i], saved[i], c, zero, one)
 
-    @kernel(name=name)
-    def backward(dy, saved, constant, dx):
-        for part in prange(chunks(dx.size)):
-            at = part * CHUNK
-            backward_chunk(dy[at : at + CHUNK], saved[at : at + CHUNK], constant, dx[at : at + CHUNK])
+    def over_chunks(put):
+        def backward(dy, saved, constant, dx):
+            for part in prange(chunks(dx.size)):
+                at = part * CHUNK
+                put(dy[at : at + CHUNK], saved[at : at + CHUNK], constant, dx[at : at + CHUNK])
 
-    return backward
+        return backward
+
+    streaming = over_chunks(streamed_pair(backward_chunk)) if cheap else None
+    return kernel(name=name, streaming=streaming)(over_chunks(backward_chunk))
 
 
-relu = _forward("relu", relu_of)
-leaky_relu = _forward("leaky_relu", leaky_relu_of)
+relu = _forward("relu", relu_of, cheap=True)
+leaky_relu = _forward("leaky_relu", leaky_relu_of, cheap=True)
 sigmoid = _forward("sigmoid", sigmoid_of)
 tanh = _forward("tanh", tanh_of)
 elu = _forward("elu", elu_of)
@@ -140,11 +151,11 @@ gelu = _forward("gelu", gelu_of)
 silu = _forward("silu", silu_of)
 softplus = _forward("softplus", softplus_of)
 
-relu_backward = _backward("relu_backward", _relu_gradient)
-leaky_relu_backward = _backward("leaky_relu_backward", _leaky_relu_gradient)
-sigmoid_backward = _backward("sigmoid_backward", _sigmoid_gradient)
-tanh_backward = _backward("tanh_backward", _tanh_gradient)
-elu_backward = _backward("elu_backward", _elu_gradient)
+relu_backward = _backward("relu_backward", _relu_gradient, cheap=True)
+leaky_relu_backward = _backward("leaky_relu_backward", _leaky_relu_gradient, cheap=True)
+sigmoid_backward = _backward("sigmoid_backward", _sigmoid_gradient, cheap=True)
+tanh_backward = _backward("tanh_backward", _tanh_gradient, cheap=True)
+elu_backward = _backward("elu_backward", _elu_gradient, cheap=True)
 gelu_backward = _backward("gelu_backward", _gelu_gradient)
 silu_backward = _backward("silu_backward", _silu_gradient)
 softplus_backward = _backward("softplus_backward", _softplus_gradient)

@@ -4,6 +4,7 @@ from numba import prange
 
 from .._numba import chunk, chunks, kernel
 from .._pieces import CHUNK
+from .._streaming import streamed
 
 
 @chunk
@@ -14,8 +15,13 @@ def _clip(x, limit, y):
         y[i] = limit if a > limit else (-limit if a < -limit else a)
 
 
-@kernel()
-def forward(x, limit, y):
-    for part in prange(chunks(y.size)):
-        at = part * CHUNK
-        _clip(x[at : at + CHUNK], x.dtype.type(limit), y[at : at + CHUNK])
+def _over_chunks(put):
+    def forward(x, limit, y):
+        for part in prange(chunks(y.size)):
+            at = part * CHUNK
+            put(x[at : at + CHUNK], x.dtype.type(limit), y[at : at + CHUNK])
+
+    return forward
+
+
+forward = kernel(streaming=_over_chunks(streamed(_clip)))(_over_chunks(_clip))

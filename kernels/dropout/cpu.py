@@ -8,6 +8,7 @@ from numba import prange
 
 from .._numba import chunk, chunks, inline, kernel
 from .._pieces import CHUNK
+from .._streaming import streamed, streamed_pair
 from ..philox.cpu import block
 
 u64 = np.uint64
@@ -111,11 +112,16 @@ def _apply_kept(x, kept, scale, y):
         y[i] = s * x[i] if kept[i] else zero
 
 
-@kernel()
-def backward(dy, kept, scale, dx):
-    for c in prange(chunks(dx.size)):
-        at = c * CHUNK
-        _apply_kept(dy[at : at + CHUNK], kept[at : at + CHUNK], scale, dx[at : at + CHUNK])
+def _backward(put):
+    def backward(dy, kept, scale, dx):
+        for c in prange(chunks(dx.size)):
+            at = c * CHUNK
+            put(dy[at : at + CHUNK], kept[at : at + CHUNK], scale, dx[at : at + CHUNK])
+
+    return backward
+
+
+backward = kernel(streaming=_backward(streamed_pair(_apply_kept)))(_backward(_apply_kept))
 
 
 @chunk
@@ -125,8 +131,13 @@ def _multiply(x, scale, y):
         y[i] = s * x[i]
 
 
-@kernel()
-def predict(x, keep, y):
-    for c in prange(chunks(y.size)):
-        at = c * CHUNK
-        _multiply(x[at : at + CHUNK], keep, y[at : at + CHUNK])
+def _predict(put):
+    def predict(x, keep, y):
+        for c in prange(chunks(y.size)):
+            at = c * CHUNK
+            put(x[at : at + CHUNK], keep, y[at : at + CHUNK])
+
+    return predict
+
+
+predict = kernel(streaming=_predict(streamed(_multiply)))(_predict(_multiply))

@@ -40,7 +40,7 @@ def test_a_process_is_told_every_job():
         for dtype in ("float32", "float64"):
             for _, call in warmup.calls(dtype):
                 call()
-    jobs = jobs_of(noted, both=True)
+    jobs = jobs_of(noted, every=True)
     assert len(jobs) > 100
     assert [Job.of_line(job.as_line()) for job in jobs] == jobs
 
@@ -71,7 +71,7 @@ def test_what_processes_do_not_manage_is_compiled_here(process, cache, calls, mo
 @pytest.mark.slow
 def test_who_stops_waiting_waits_for_no_more_than_what_was_begun(cache, calls, monkeypatch):
     monkeypatch.setattr(_numba.threads, "count", 2)
-    jobs = jobs_of(calls, both=True)
+    jobs = jobs_of(calls, every=True)
     begun = compile_together(jobs)
     next(begun)
     begun.close()
