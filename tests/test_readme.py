@@ -82,11 +82,18 @@ def lines_of(root, tmp_path, monkeypatch, capsys, name):
 def test_the_example_of_starts_shows_which_of_them_learn(root, tmp_path, monkeypatch, capsys):
     lines = lines_of(root, tmp_path, monkeypatch, capsys, "starts")
     relu, tanh = ([line[-1] for line in lines[first : first + 6]] for first in (2, 11))
-    zeros, large, small, he, *_ = relu
-    assert float(he) < 1.5 < 2.2 < min(float(zeros), float(small))
+    zeros, large, small, he, *others = relu
+    assert float(he) < 1.5 < 2.2 < min(map(float, (zeros, small, *others)))
     assert large == "number"  # no number
-    zeros, _, small, *kept = map(float, tanh)
-    assert max(kept) < 1 < 2.2 < min(zeros, small)
+    zeros, large, small, he, *others = map(float, tanh)
+    assert he < min(others) < max(others) < 1 < 2.2 < min(zeros, small, large)
+    last = {
+        (activation, line[0]): float(line[-2])
+        for activation, at in (("relu", 2), ("tanh", 11))
+        for line in lines[at + 3 : at + 6]
+    }
+    assert last["relu", "He"] > 0.05 > 1e-5 > max(last["relu", "Xavier"], last["relu", "Glorot"])
+    assert last["tanh", "He"] > 5 * last["tanh", "Xavier"] > 10 * last["tanh", "Glorot"]
 
 
 @pytest.mark.slow
