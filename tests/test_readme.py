@@ -121,6 +121,10 @@ def test_the_example_of_schedules_shows_what_it_says(root, tmp_path, monkeypatch
     assert len(shares) == 11
     assert shares["tenfold drop at 4/5"] < 0.5
     assert all(shares[name] > 3 for name in ("1 / (1 + epoch)", "0.95 an epoch", "0.995 a step"))
+    assert 1 < shares["1 / sqrt(epoch + 1)"] < 3
+    assert shares["0.9995 a step"] < 1
+    stopped, creeping, falling = map(float, re.findall(r"([0-9][.][0-9]+)(?: of what it was)?\)", said))
+    assert falling < 0.7 < 0.75 < creeping < 0.95 < 0.99 < stopped < 1.01
     assert (tmp_path / "schedules.png").stat().st_size > 50_000
 
 
