@@ -63,10 +63,14 @@ def test_every_regulariser_of_the_example_errs_less_on_new_digits(root, tmp_path
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("sys.argv", ["regularisers.py", "--plot", str(tmp_path / "errors.png")])
     runpy.run_path(str(root / "examples" / "regularisers.py"))
-    lines = capsys.readouterr().out.splitlines()[1:]
-    errors = {line[:16].strip(): float(line[16:].split()[1].rstrip("%")) for line in lines}
-    assert len(errors) == 7
-    assert max(errors.values()) == errors["none"]
+    lines = capsys.readouterr().out.splitlines()[1:8]
+    table = {line[:16].strip(): [float(cell.rstrip("%")) for cell in line[16:].split()] for line in lines}
+    assert len(table) == 7
+    train, dev, norm, _ = table.pop("none")
+    assert all(row[0] > train and row[1] < dev for row in table.values())
+    assert max(table, key=lambda name: table[name][3]) == "L1"
+    penalised = {name for name, row in table.items() if row[2] < 0.6 * norm}
+    assert penalised == {"L2", "L1", "elastic net"}
     assert (tmp_path / "errors.png").stat().st_size > 10_000
 
 
