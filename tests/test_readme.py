@@ -136,9 +136,12 @@ def test_the_example_of_the_range_test_trains_at_what_it_proposes(root, tmp_path
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("sys.argv", ["range_test.py", "--plot", str(tmp_path / "test.png")])
     runpy.run_path(str(root / "examples/range_test.py"))
-    accuracies = re.findall(r"([0-9.]+)%, ([0-9.]+)%", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    accuracies = re.findall(r"([0-9.]+)%, ([0-9.]+)%", said)
     assert len(accuracies) == 4
     assert min(float(proposed) for proposed, _ in accuracies) > 93
+    assert max(float(far_above) for _, far_above in accuracies) < 70
+    assert 30 < float(re.search(r"proposals lie up to (\d+) times apart", said)[1]) < 300
     assert (tmp_path / "test.png").stat().st_size > 50_000
 
 
