@@ -74,5 +74,9 @@ for swish in (WrongSwish, Swish):
         model, fd.losses.SoftmaxCrossEntropy(), x[:32] / 16, y[:32], samples=300
     )
     print(checks[swish.__name__], end="\n\n")
+print(
+    "A wrong backward spoils all gradients below it, here those of layer 0: in the picture they are off the diagonal."
+)
+print("Those above it are right, and so the layer is found. With the right backward all lie on the diagonal.")
 if options.plot:
     draw(checks, options.plot)

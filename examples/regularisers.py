@@ -98,5 +98,13 @@ table = {name: measure(way) for name, way in WAYS.items()}
 print("                train error  dev error  norm of weights  below 0.001")
 for name, (train, dev, norm, share) in table.items():
     print(f"{name:<16}{train:>11.1%}{dev:>11.1%}{norm:>17.2f}{share:>13.1%}")
+train, dev, *_ = table["none"]
+print(
+    f"With none the network knows its digits by heart, false labels too: {train:.1%} wrong, and {dev:.1%} of new ones."
+)
+print(
+    "With any of them it errs more on those it was trained on, and less on new ones: L2, L1 and elastic net by smaller"
+)
+print("weights, of which L1 leaves most near zero.")
 if plot:
     draw(table, plot)

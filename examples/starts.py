@@ -45,6 +45,7 @@ def losses(model, x, y):
 
 def draw(moments, curves, path):
     colours = dict(zip(STARTS, pyplot.get_cmap("viridis")(np.linspace(0, 0.95, len(STARTS))), strict=True))
+    sizes = dict(zip(STARTS, range(14, 2, -2), strict=True))  # where curves lie on one another, one sees rings of each
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), sharex="col", layout="constrained")
     for (left, right), activation in zip(axes, moments, strict=True):
         for name, colour in colours.items():
@@ -52,7 +53,7 @@ def draw(moments, curves, path):
             if all(found):  # a logarithmic axis has no place for 0
                 left.plot(found, "o-", markersize=3, color=colour)
             loss = curves[activation][name]
-            right.plot(range(1, len(loss) + 1), loss, "o-", markersize=3, color=colour, label=name)
+            right.plot(range(1, len(loss) + 1), loss, "o-", markersize=sizes[name], color=colour, label=name)
             if not loss:
                 right.text(0.03, 0.05, f"{name}: no number", transform=right.transAxes, color=colour)
         left.set(yscale="log", ylabel="second moment of activations", title=f"{activation}, before training")
@@ -85,5 +86,15 @@ for activation in moments:
         last = f"{loss[-1]:.3f}" if len(loss) == EPOCHS else "no number"
         print(f"{name:<20}" + "".join(f"{found[layer]:9.1e}" for layer in (1, 5, 10, 20)) + f"{last:>20}")
     print()
+relu, tanh = ({name: f"{found[-1]:.1g}" for name, found in each.items()} for each in moments.values())
+print(
+    "ReLU halves the second moment in every layer. He's variance doubles it before: twenty layers leave "
+    f"{relu['He']}, and the\nnetwork learns. From Xavier, Glorot and scale 0.01 it vanishes, and the loss stays that "
+    "of a guess, log 10 = 2.303,\nas from zeros. From scale 1 it explodes.\n\n"
+    "Tanh hardly changes what is small, for which Xavier is meant, but lessens what is large, as standardised inputs\n"
+    f"are: Xavier leaves {tanh['Xavier']}, and Glorot {tanh['Glorot']}, since uneven widths lessen it too. Both learn. "
+    f"He's variance makes\nup for tanh and leaves {tanh['He']}; from it the network learns fastest. From scale 1 units "
+    "stand near -1 and 1,\nand the loss above that of a guess."
+)
 if arguments.plot:
     draw(moments, curves, arguments.plot)

@@ -532,5 +532,7 @@ def test_the_example_names_its_planted_error_and_draws(root, tmp_path, monkeypat
     runpy.run_path(str(root / "examples" / "gradient_check.py"))
     first, second, _ = capsys.readouterr().out.split("\n\n")
     assert "wrong is the backward of layer 1 (WrongSwish)" in first
+    wrong = [line.split()[0] for line in first.splitlines() if line.endswith("  wrong")]
+    assert wrong == ["0.weight", "0.bias"]
     assert second.splitlines()[-1].startswith("right: ")
     assert (tmp_path / "check.png").stat().st_size > 10_000

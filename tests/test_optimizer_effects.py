@@ -171,10 +171,16 @@ def test_the_example_tells_both_cases_and_draws(root, tmp_path, monkeypatch, cap
     picture = tmp_path / "optimizers.png"
     monkeypatch.setattr("sys.argv", ["optimizers.py", "--plot", str(picture)])
     runpy.run_path(str(root / "examples" / "optimizers.py"))
-    rows = re.findall(r"^(\S.*?)  +(\S+) +(\d+) +([0-9.]+)% +([0-9.]+)% at", capsys.readouterr().out, re.MULTILINE)
+    said = capsys.readouterr().out
+    rows = re.findall(r"^(\S.*?)  +(\S+) +(\d+) +([0-9.]+)% +([0-9.]+)% at", said, re.MULTILINE)
     small = {name: float(accuracy) for name, _, _, accuracy, _ in rows}
-    assert small["Adam"] > 95 > 90 > max(small["gradient descent"], small["momentum"])
-    assert all(float(best) > 95 for *_, best in rows)
+    assert {name for name, share in small.items() if share > 95} == {"RMSProp", "Adam"}
+    assert max(share for name, share in small.items() if name not in ("RMSProp", "Adam")) < 90
+    best = [float(share) for *_, share in rows]
+    assert 95 < max(best) < min(best) + 1
+    lowest, highest = map(float, re.search(r"from (\S+) to (\S+), and new rows gain nothing", said).groups())
+    assert 100 * lowest < highest
     steps = {name: int(found) for name, _, found, *_ in rows}
-    assert steps["momentum"] < steps["gradient descent"]
+    assert max(steps[name] for name in ("momentum", "Nesterov", "Adam")) < steps["gradient descent"] / 2
+    assert min(steps["AdaGrad"], steps["RMSProp"]) >= steps["gradient descent"]
     assert picture.read_bytes().startswith(b"\x89PNG")
