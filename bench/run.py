@@ -18,7 +18,7 @@ from fastdl import backend, devices
 from fastdl.bench import machine, shapes, table
 from fastdl.bench.case import Call, Case
 from fastdl.bench.ceilings import Ceilings, Cost, measure_ceilings
-from fastdl.bench.harness import TINY, Plan, Quartiles, Variant, checked, measure, timed
+from fastdl.bench.harness import TINY, Plan, Quartiles, Variant, measure, poison, timed
 from fastdl.bench.peers import ON, Peer
 
 NOTE = (
@@ -170,6 +170,7 @@ def compare(
     written: float = 0,
     flops: float = 0,
     check: Callable[[], None] | None = None,
+    out: Any = (),
     device: str = "cpu",
     plan: Plan | None = None,
 ) -> Comparison:
@@ -185,6 +186,10 @@ def compare(
         What the work must move, in bytes, and compute: together its floor.
     check : function, optional
         Raises unless the result is right; called after one call of each function.
+    out : array or several, optional
+        The results, filled before each function's check with NaN, or the largest integer. Without it the
+        result of one function is still there when the next is checked, and a function that does nothing
+        passes: then the check must fill them itself, once it has looked. Not for what a function adds to.
     device : {"cpu", "cuda"}
     plan : Plan, optional
         How often.
@@ -195,6 +200,11 @@ def compare(
         A list of rows, with `seconds` (quartiles), `rate`, `percent_of_floor` and, of the first, `peers`:
         how many times as long the others take. Printed, it is a table.
 
+    Raises
+    ------
+    AssertionError
+        If a function's result is not right; names the function.
+
     Examples
     --------
     >>> import numpy as np
@@ -203,18 +213,46 @@ def compare(
     >>> def check():
     ...     np.testing.assert_array_equal(out, np.maximum(x, 0))
     >>> calls = {"maximum": lambda: np.maximum(x, 0, out=out), "where": lambda: np.copyto(out, np.where(x > 0, x, 0))}
-    >>> rows = compare(calls, read=x.nbytes, written=out.nbytes, check=check, plan=TINY)
+    >>> rows = compare(calls, read=x.nbytes, written=out.nbytes, check=check, out=out, plan=TINY)
     >>> [row.name for row in rows], list(rows[0].peers)
     (['maximum', 'where'], ['where'])
     """
+    if not isinstance(calls, Mapping):
+        raise TypeError(f"compare: got a {type(calls).__name__}, wanted functions by their names: {{'mine': call}}")
+    if not calls:
+        raise ValueError("compare: got no function, wanted at least one by its name: {'mine': call}")
+    if wrong := [name for name, call in calls.items() if not callable(call)]:
+        raise TypeError(f"compare: {wrong[0]!r}: got {calls[wrong[0]]!r}, wanted a function without arguments")
+    results = list(out) if isinstance(out, (list, tuple)) else [out]
+    if wrong := [result for result in results if not backend.is_array(result)]:
+        raise TypeError(f"compare: out: got {wrong[0]!r}, wanted an array, or several")
     device, plan = backend.device(device), plan or Plan()
-    variants = {name: checked(call, check or _nothing, device) for name, call in calls.items()}
+    variants = {name: _compared(name, call, check, results, device) for name, call in calls.items()}
     case = Case("", "", variants, Cost(flops, read, written), side_by_side=True)
     return Comparison(_rows("", case, {}, plan, _ceilings(device, plan), device))
 
 
-def _nothing() -> None:
-    pass
+def _compared(
+    name: str,
+    call: Call,
+    check: Callable[[], None] | None,
+    results: Sequence[Any],
+    device: str,
+) -> Variant:
+    """A function that is checked under its name, on results that no other has left."""
+
+    def called() -> None:
+        for result in results:
+            poison(result)
+        call()
+        if check is None:
+            return
+        try:
+            check()
+        except Exception as error:
+            raise AssertionError(f"compare: {name!r} gives a wrong result: {error}") from error
+
+    return Variant(timed(call, device), called)
 
 
 def _commit() -> str | None:

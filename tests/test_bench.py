@@ -100,8 +100,46 @@ def test_users_kernels_are_checked_and_compared():
     assert [row.name for row in rows] == ["maximum", "clip"]
     assert rows[0].peers["clip"] == rows[1].seconds.median / rows[0].seconds.median
     assert str(rows).splitlines()[0].split()[-1] == "clip"
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=r"^compare: 'nothing' gives a wrong result"):
         compare(calls | {"nothing": lambda: None}, check=check, plan=TINY)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_function_that_does_nothing_does_not_pass_on_what_another_left(several):
+    x, out, count = np.linspace(-1, 1, 10), np.empty(10), np.empty(1, np.int64)
+
+    def check():
+        np.testing.assert_array_equal(out, np.maximum(x, 0))
+        assert not several or count[0] == 10
+
+    def maximum():
+        np.maximum(x, 0, out=out)
+        count[0] = x.size
+
+    def forgets():
+        np.maximum(x, 0, out=out)
+        if not several:
+            out[0] = 7
+
+    results = [out, count] if several else out
+    assert len(compare({"maximum": maximum}, check=check, out=results, plan=TINY)) == 1
+    for name, wrong in {"idle": lambda: None, "forgets": forgets}.items():
+        with pytest.raises(AssertionError, match=rf"^compare: '{name}' gives a wrong result"):
+            compare({"maximum": maximum, name: wrong}, check=check, out=results, plan=TINY)
+
+
+@pytest.mark.parametrize(
+    ("calls", "out", "error", "message"),
+    [
+        ({}, (), ValueError, "compare: got no function, wanted at least one by its name"),
+        ([print], (), TypeError, "compare: got a list, wanted functions by their names: {'mine': call}"),
+        ({"mine": 3}, (), TypeError, "compare: 'mine': got 3, wanted a function without arguments"),
+        ({"mine": print}, [3], TypeError, "compare: out: got 3, wanted an array, or several"),
+    ],
+)
+def test_comparisons_of_nothing_are_refused(calls, out, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}"):
+        compare(calls, out=out, plan=TINY)
 
 
 def test_what_bench_readme_shows_runs(root, monkeypatch, capsys):
