@@ -62,9 +62,13 @@ class Quartiles(NamedTuple):
 
 def measure(variants: Mapping[Name, Variant], plan: Plan | None = None) -> dict[Name, list[float]]:
     """Check every variant, then time them in turn; the seconds of every call of each."""
-    plan = plan or Plan()
     for variant in variants.values():
         variant.check()
+    return in_turn(variants, plan or Plan())
+
+
+def in_turn(variants: Mapping[Name, Variant], plan: Plan) -> dict[Name, list[float]]:
+    """Time variants that are checked, block by block; the seconds of every call of each."""
     calls = {}
     for name, variant in variants.items():
         time.sleep(plan.pause)

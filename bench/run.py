@@ -18,8 +18,10 @@ from fastdl import backend, devices
 from fastdl.bench import machine, shapes, table
 from fastdl.bench.case import Call, Case
 from fastdl.bench.ceilings import Ceilings, Cost, measure_ceilings
-from fastdl.bench.harness import TINY, Plan, Quartiles, Variant, measure, poison, timed
+from fastdl.bench.harness import TINY, Plan, Quartiles, Variant, in_turn, poison, timed
 from fastdl.bench.peers import ON, Peer
+
+WRONG = AssertionError, RuntimeError  # a result that is not right, or a process that ended
 
 NOTE = (
     "median and quartiles of single calls; eager: what a call of the op takes beyond its recorded launch;",
@@ -77,21 +79,44 @@ class Run:
                 try:
                     with contextlib.closing(module.cases(shape, self._to)) as cases:
                         for case in cases:
-                            self.measure(name, case)
-                except (AssertionError, RuntimeError) as error:  # a wrong result, or a peer that ended
-                    self.failed[f"{name} {shape}"] = " ".join(str(error).split())[:500]
+                            try:
+                                self.measure(name, case)
+                            except WRONG as error:
+                                self._tell(f"{case.op} {shape}", error)
+                except WRONG as error:
+                    self._tell(f"{name} {shape}", error)
                 yield f"{name} {shape}"
 
     def _to(self, array: Any) -> Any:
         return devices.asarray(array, self.device)
 
+    def _tell(self, what: str, error: Exception) -> None:
+        self.failed[what] = " ".join(str(error).split())[:500]
+
     def measure(self, folder: str, case: Case) -> list[table.Row]:
         """Measure a case; its rows, one for each variant of ours."""
-        theirs = {peer.name: case.theirs(peer) for peer in self.peers if peer.installed} if case.theirs else {}
-        found = {name: variant for name, variant in theirs.items() if variant}
-        rows = _rows(folder, case, found, self.plan, self.ceilings, self.device)
+        _check(case)
+        theirs, refused = self._agreeing(case)
+        rows = _rows(folder, case, theirs, self.plan, self.ceilings, self.device)
+        rows = [dataclasses.replace(row, refused=refused) for row in rows]
         self.rows += rows
         return rows
+
+    def _agreeing(self, case: Case) -> tuple[dict[str, Variant], dict[str, str]]:
+        """The peers' variants, checked, and why others have none: what is wrong with one says nothing of the rest."""
+        agreeing, refused = {}, {}
+        for peer in [peer for peer in self.peers if peer.installed] if case.theirs else []:
+            assert case.theirs is not None
+            try:
+                if variant := case.theirs(peer):
+                    variant.check()
+                    agreeing[peer.name] = variant
+            except WRONG as error:
+                refused[peer.name] = "differs" if isinstance(error, AssertionError) else "ended"
+                self._tell(f"{case.op} {case.shape} by {peer.name}", error)
+                if not peer.about:  # its process ended before it said a word, and would do so each time
+                    peer.missing = "cannot be started"
+        return agreeing, refused
 
     def close(self) -> None:
         """End the peers' processes."""
@@ -100,25 +125,32 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """All of it as plain values."""
-        peers = {peer.name: peer.about if peer.installed else "not installed" for peer in self.peers}
+        peers = {peer.name: peer.missing or peer.about for peer in self.peers}
         described = {**self.machine, "ceilings": asdict(self.ceilings), "peers": peers}
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
         rows = [row.as_dict() for row in self.rows]
-        return {"commit": _commit(), "date": date, "machine": described, "rows": rows}
+        return {"commit": _commit(), "date": date, "tiny": self.tiny, "machine": described, "rows": rows}
 
     def lines(self) -> list[str]:
         """All of it for people."""
         return [
             *table.machine_lines(self.machine),
             *table.ceiling_lines(self.ceilings),
+            *table.peer_lines({peer.name: peer.missing or peer.about for peer in self.peers}),
             *filter(None, [machine.warning()]),
             *(["tiny shapes and few repeats: these figures only show that everything runs"] if self.tiny else []),
             "",
-            *table.lines(self.rows),
+            *table.lines(self.rows, tiny=self.tiny),
             "",
             *NOTE,
             *(f"not measured: {name}: {why}" for name, why in self.failed.items()),
         ]
+
+
+def _check(case: Case) -> None:
+    """Raise unless ours is right: before the peers, which are held against its results."""
+    for variant in case.ours.values():
+        variant.check()
 
 
 def _rows(
@@ -130,8 +162,8 @@ def _rows(
     device: str,
 ) -> list[table.Row]:
     preemptions = -machine.preemptions()
-    samples = measure(
-        {("ours", name): variant for name, variant in case.ours.items()}  # first: peers are held against its results
+    samples = in_turn(
+        {("ours", name): variant for name, variant in case.ours.items()}
         | {("eager", name): Variant(timed(call, device), lambda: None) for name, call in case.eager.items()}
         | {("theirs", name): variant for name, variant in theirs.items()},
         plan,
@@ -142,12 +174,12 @@ def _rows(
     for name in case.ours:
         seconds = Quartiles.of(samples["ours", name])
         eager = median(samples["eager", name]) - seconds.median if name in case.eager else None
-        ratios = {peer: median(samples["theirs", peer]) / seconds.median for peer in theirs}
+        others = {peer: Quartiles.of(samples["theirs", peer]) for peer in theirs}
         of = case.op, name, str(case.shape), seconds
-        rows.append(table.Row(folder, *of, case.cost, floor, eager, preemptions, ratios))
+        rows.append(table.Row(folder, *of, case.cost, floor, eager, preemptions, others))
     if case.side_by_side:
-        others = {row.variant: row.seconds.median / rows[0].seconds.median for row in rows[1:]}
-        rows[0] = dataclasses.replace(rows[0], peers=rows[0].peers | others)
+        others = {row.variant: row.seconds for row in rows[1:]}
+        rows[0] = dataclasses.replace(rows[0], others=rows[0].others | others)
     return rows
 
 
@@ -229,6 +261,7 @@ def compare(
     device, plan = backend.device(device), plan or Plan()
     variants = {name: _compared(name, call, check, results, device) for name, call in calls.items()}
     case = Case("", "", variants, Cost(flops, read, written), side_by_side=True)
+    _check(case)
     return Comparison(_rows("", case, {}, plan, _ceilings(device, plan), device))
 
 

@@ -27,8 +27,15 @@ class Row:
     """Seconds that a call of the op takes beyond its recorded launch."""
     preemptions: int
     """How often other work took a core while this was measured, all variants together."""
-    peers: dict[str, float] = field(default_factory=dict)
-    """How many times as long each takes."""
+    others: dict[str, Quartiles] = field(default_factory=dict)
+    """Seconds of what it is compared with: other libraries, or the other variants of work side by side."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Other libraries that were not timed, in a word: their result differs, or their process ended."""
+
+    @property
+    def peers(self) -> dict[str, float]:
+        """How many times as long each of the others takes."""
+        return {name: seconds.median / self.seconds.median for name, seconds in self.others.items()}
 
     @property
     def name(self) -> str:
@@ -58,15 +65,18 @@ class Row:
             "quartiles": list(self.seconds),
             "preemptions": self.preemptions,
             "peers": self.peers,
+            "peer_quartiles": {name: list(seconds) for name, seconds in self.others.items()},
         }
         if self.floor and self.rate:
             rate, unit = self.rate
             found |= {unit: rate, "floor": self.floor.seconds, "ceiling": self.floor.by}
             found |= {"percent_of_floor": self.percent_of_floor, "flops": self.cost.flops, "bytes": self.cost.moved}
+        found |= {"refused": self.refused} if self.refused else {}
         return found | ({} if self.eager is None else {"eager_overhead": self.eager})
 
-    def cells(self, peers: Sequence[str]) -> list[str]:
-        """For people."""
+    def cells(self, peers: Sequence[str], *, tiny: bool = False) -> list[str]:
+        """For people; of tiny shapes only that another library ran, since how fast means nothing."""
+        beside = self.refused | {name: "ran" if tiny else f"{ratio:.2f}x" for name, ratio in self.peers.items()}
         low, median, high = map(microseconds, self.seconds)
         rate, percent = self.rate, self.percent_of_floor
         return [
@@ -79,7 +89,7 @@ class Row:
             self.floor.by if self.floor else "",
             "" if self.eager is None else f"{1e6 * self.eager:+.1f}",
             str(self.preemptions),
-            *(f"{self.peers[peer]:.2f}x" if peer in self.peers else "" for peer in peers),
+            *(beside.get(peer, "") for peer in peers),
         ]
 
 
@@ -92,10 +102,10 @@ HEAD = ("op", "shape", "median us", "quartiles us", "rate", "% of floor", "which
 LEFT = (0, 1, 6)  # columns that are text
 
 
-def lines(rows: Sequence[Row]) -> list[str]:
+def lines(rows: Sequence[Row], *, tiny: bool = False) -> list[str]:
     """The table; columns that no row fills are left out."""
-    peers = list(dict.fromkeys(peer for row in rows for peer in row.peers))
-    cells = [[*HEAD, *peers], *(row.cells(peers) for row in rows)]
+    peers = list(dict.fromkeys(peer for row in rows for peer in (*row.others, *row.refused)))
+    cells = [[*HEAD, *peers], *(row.cells(peers, tiny=tiny) for row in rows)]
     columns = list(zip(*cells, strict=True))
     used = [at for at, column in enumerate(columns) if at == 0 or any(column[1:])]
     widths = {at: max(map(len, columns[at])) for at in used}
@@ -129,3 +139,15 @@ def ceiling_lines(ceilings: Ceilings) -> list[str]:
         text = ", ".join(f"{rate.value / 1e9:.3g} at {size / 2**20:.3g} MiB ({rate.by})" for size, rate in rates)
         found.append(f"ceiling of {name}: GB/s {text}")
     return found
+
+
+def peer_lines(peers: dict[str, Any]) -> list[str]:
+    """The other libraries for people: by name what each says of itself, {} if it was not asked, or why it cannot be."""
+    there, missing = [], dict[str, list[str]]()
+    for name, about in peers.items():
+        if isinstance(about, str):
+            missing.setdefault(about, []).append(name)
+        elif name != "torch.compile":  # which is of the same version
+            there.append(f"{name} {about['version']}" if about else f"{name} (not asked)")
+    found = [", ".join(there) or "none", *(f"{why}: {', '.join(names)}" for why, names in missing.items())]
+    return [f"peers: {'; '.join(found)}"] if peers else []

@@ -1,5 +1,6 @@
 """The harness checks what it times, and `fastdl bench` runs everything, writes its record and draws it."""
 
+import dataclasses
 import json
 import re
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 from fastdl import backend, cli, ops, recorder
-from fastdl.bench import TINY, Cost, compare, harness, pictures, run, shapes, table
+from fastdl.bench import TINY, Cost, child, compare, harness, pictures, run, shapes, table
 from fastdl.bench.ceilings import Ceilings, Floor, Rate
-from fastdl.bench.peers import PEERS, Peer
+from fastdl.bench.peers import PEERS, Peer, assert_same_size, sizes
 
 
 class Fake:
@@ -70,7 +71,8 @@ def test_a_floor_is_the_larger_of_moving_and_computing():
 
 def row(median, cost, peers=None):
     seconds = harness.Quartiles(median / 2, median, median * 2)
-    return table.Row("add", "add", "", "1000", seconds, cost, CEILINGS.floor(cost), 1e-6, 3, peers or {})
+    others = {name: harness.Quartiles(*(ratio * s for s in seconds)) for name, ratio in (peers or {}).items()}
+    return table.Row("add", "add", "", "1000", seconds, cost, CEILINGS.floor(cost), 1e-6, 3, others)
 
 
 def test_a_row_tells_the_rate_of_what_bounds_it():
@@ -86,6 +88,9 @@ def test_a_row_tells_the_rate_of_what_bounds_it():
     assert "copy 1 MiB" in first
     assert "products" in second
     assert moved.as_dict()["GB/s"] == 20.0
+    assert moved.as_dict()["peers"] == {"torch": 2.0}
+    assert moved.as_dict()["peer_quartiles"] == {"torch": [1e-4, 2e-4, 4e-4]}
+    assert table.lines([moved], tiny=True)[1].split()[-1] == "ran"
 
 
 def test_users_kernels_are_checked_and_compared():
@@ -178,6 +183,9 @@ def test_the_command_measures_all_records_and_draws(tmp_path, capsys):
         assert f"{found['op']} {found['variant']}".rstrip() in printed
         assert 0 < found["quartiles"][0] <= found["quartiles"][1] <= found["quartiles"][2]
     assert kept["machine"]["processor"]
+    assert kept["tiny"] is True
+    assert not re.search(r"\d\.\d\dx", printed), "ratios of tiny shapes mean nothing"
+    assert "1 thread" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -221,6 +229,107 @@ def test_a_peer_that_does_something_else_is_refused():
         assert len(variant.block(1, 3)) == 3
     finally:
         peer.close()
+
+
+class FakePeer:
+    """A library in whose stead a function makes the check."""
+
+    about, missing, installed = {"version": "1.0"}, "", True
+
+    def __init__(self, name, check):
+        self.name, self.check = name, check
+
+    def variant(self, shape, results, part=""):
+        return harness.Variant(harness.timed(lambda: None), self.check)
+
+    def close(self):
+        pass
+
+
+def differ():
+    raise AssertionError("not equal to ours")
+
+
+def end():
+    raise RuntimeError("the process of c ended")
+
+
+def test_a_peer_that_differs_costs_nothing_but_its_own_figure():
+    measured = run.Run(tiny=True)
+    measured.peers = [FakePeer("a", lambda: None), FakePeer("b", differ), FakePeer("c", end)]
+    assert list(measured.measure_all(["softmax"])) == ["softmax 5x10"]
+    assert [row.op for row in measured.rows] == ["softmax", "softmax backward"]
+    for row in measured.rows:
+        assert list(row.peers) == ["a"]
+        assert row.refused == row.as_dict()["refused"] == {"b": "differs", "c": "ended"}
+    told = measured.lines()
+    head, first, second = told[told.index("") + 1 :][:3]
+    assert head.split()[-3:] == ["a", "b", "c"]
+    assert first.split()[-3:] == second.split()[-3:] == ["ran", "differs", "ended"]
+    assert "not measured: softmax backward 5x10 by b: not equal to ours" in told
+    assert "not measured: softmax 5x10 by c: the process of c ended" in told
+    assert "peers: a 1.0, b 1.0, c 1.0" in told
+
+
+def test_a_wrong_case_costs_no_other_of_its_shape(monkeypatch):
+    from fastdl.bench.cases import softmax
+
+    def broken(shape, to):
+        first, *rest = softmax_cases(shape, to)
+        wrong = harness.Variant(harness.timed(lambda: None), differ)
+        yield from [dataclasses.replace(first, ours={"": wrong}), *rest]
+
+    softmax_cases = softmax.cases
+    monkeypatch.setattr(softmax, "cases", broken)
+    measured = run.Run(tiny=True)
+    list(measured.measure_all(["softmax"]))
+    assert measured.failed == {"softmax 5x10": "not equal to ours"}
+    assert [row.op for row in measured.rows] == ["softmax backward"]
+
+
+def test_peers_that_are_missing_are_told():
+    found = {"torch": {"version": "2.0"}, "torch.compile": {}, "jax": {}, "onnxruntime": "not installed"}
+    assert table.peer_lines(found) == ["peers: torch 2.0, jax (not asked); not installed: onnxruntime"]
+    assert table.peer_lines({"jax": "not installed", "cupy": "not installed"}) == [
+        "peers: none; not installed: jax, cupy"
+    ]
+    assert table.peer_lines({}) == []
+
+
+@pytest.mark.parametrize("elements", [100, 10_000])
+def test_results_of_other_masks_may_differ_by_six_deviations(elements):
+    x = np.random.default_rng(0).standard_normal(elements)
+
+    def dropped(seed, rate=0.2):
+        return x * (np.random.default_rng(seed).random(elements) >= rate) / (1 - rate)
+
+    ours = dropped(0)
+    apart = [sizes([dropped(seed)])[0] - sizes([dropped(-seed % 1000)])[0] for seed in range(1, 400)]
+    six = 6 * np.std(apart)  # as they are found to lie
+    (mean,) = sizes([ours])
+    assert_same_size([mean + 0.8 * six], [ours], rate=0.2)
+    with pytest.raises(AssertionError):
+        assert_same_size([mean + 1.2 * six], [ours], rate=0.2)
+
+
+def test_other_results_must_have_our_size():
+    with pytest.raises(AssertionError, match="a peer"):
+        assert_same_size([1.02], [np.ones(9)], name="a peer")
+    with pytest.raises(AssertionError, match="a peer: 2 results, wanted 1"):
+        assert_same_size([1.0, 1.0], [np.ones(9)], name="a peer")
+    assert_same_size([1.005], [np.ones(9)])
+
+
+def test_a_process_that_ends_is_told_and_started_anew():
+    code = "from fastdl.bench.child import serve; import os; serve(dict, lambda r: {} if r['n'] else os._exit(3))"
+    started = child.Child("a test", code)
+    try:
+        for _ in range(2):
+            assert started.ask(n=1) == {}
+            with pytest.raises(RuntimeError, match="the process of a test ended with status 3"):
+                started.ask(n=0)
+    finally:
+        started.close()
 
 
 @pytest.mark.slow
