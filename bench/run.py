@@ -23,11 +23,6 @@ from fastdl.bench.peers import ON, Peer
 
 WRONG = AssertionError, RuntimeError  # a result that is not right, or a process that ended
 
-NOTE = (
-    "median and quartiles of single calls; eager: what a call of the op takes beyond its recorded launch;",
-    "preempted: how often other work took a core meanwhile; a peer's figure is its median over ours",
-)
-
 
 def names(wanted: Sequence[str]) -> list[str]:
     """What is meant: "all" is every op, the step and prediction; nothing is the step.
@@ -137,12 +132,12 @@ class Run:
             *table.machine_lines(self.machine),
             *table.ceiling_lines(self.ceilings),
             *table.peer_lines({peer.name: peer.missing or peer.about for peer in self.peers}),
-            *filter(None, [machine.warning()]),
+            *machine.warnings(self.machine),
             *(["tiny shapes and few repeats: these figures only show that everything runs"] if self.tiny else []),
             "",
             *table.lines(self.rows, tiny=self.tiny),
             "",
-            *NOTE,
+            *([] if self.tiny else table.notes(self.rows)),
             *(f"not measured: {name}: {why}" for name, why in self.failed.items()),
         ]
 

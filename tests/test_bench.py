@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastdl import backend, cli, ops, recorder
-from fastdl.bench import TINY, Cost, child, compare, harness, pictures, run, shapes, table
+from fastdl.bench import TINY, Cost, child, compare, harness, machine, pictures, run, shapes, table
 from fastdl.bench.ceilings import Ceilings, Floor, Rate
 from fastdl.bench.peers import PEERS, Peer, assert_same_size, sizes
 
@@ -91,6 +91,37 @@ def test_a_row_tells_the_rate_of_what_bounds_it():
     assert moved.as_dict()["peers"] == {"torch": 2.0}
     assert moved.as_dict()["peer_quartiles"] == {"torch": [1e-4, 2e-4, 4e-4]}
     assert table.lines([moved], tiny=True)[1].split()[-1] == "ran"
+
+
+def test_columns_are_explained_where_they_stand():
+    moved = row(1e-4, Cost(flops=1e3, read=1e6, written=1e6), {"torch": 2.0})
+    titles = [note.split(":")[0] for note in table.notes([moved])]
+    assert titles == ["median us, quartiles us", *table.HEAD[4:], "torch"]
+    plain = dataclasses.replace(moved, others={}, floor=None, eager=None)
+    assert [note.split(":")[0] for note in table.notes([plain])] == ["median us, quartiles us", "preempted"]
+    head = table.lines([moved])[0]
+    assert all(title in head for title in table.HEAD)
+
+
+def test_an_overhead_below_zero_is_left_out_as_noise():
+    found = row(1e-4, Cost(read=1e6))
+    assert "+1.0" in found.cells(())
+    cells = dataclasses.replace(found, eager=-1e-6).cells(())
+    assert cells[table.HEAD.index("eager +us")] == ""
+
+
+@pytest.mark.parametrize(("size", "text"), [(1 << 12, "4 KiB"), (1 << 18, "256 KiB"), (3 << 20, "3 MiB")])
+def test_bytes_are_written_for_people(size, text):
+    ceilings = Ceilings(Rate(1e9, "a BLAS"), {size: Rate(2e9, "copied")}, {})
+    assert table.ceiling_lines(ceilings)[1] == f"ceiling of copy: GB/s 2 at {text} (copied)"
+
+
+def test_what_makes_a_machine_slower_is_told():
+    assert machine.warnings({"settings": {}, "load": 0.5}) == machine.warnings({"settings": {}, "load": None}) == []
+    (busy,) = machine.warnings({"settings": {}, "load": 0.51})
+    assert busy.startswith("warning: the load was 0.51 at the start")
+    (core,) = machine.warnings({"settings": {"OPENBLAS_CORETYPE": "Haswell"}, "load": 0.0})
+    assert core.startswith("OPENBLAS_CORETYPE=Haswell is set")
 
 
 def test_users_kernels_are_checked_and_compared():
