@@ -14,7 +14,7 @@ GAP = 0.5  # bars between two rows
 
 def check(path: Path) -> None:
     """Raise before anything is measured unless a picture can be drawn there."""
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--plot {path}: wanted a name that ends in {', '.join(SUFFIXES)}")
     _pyplot()
 

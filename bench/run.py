@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import difflib
 import functools
 import importlib
 import subprocess
@@ -14,13 +15,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fastdl import backend, devices
+from fastdl import backend, devices, ops
 from fastdl.bench import machine, shapes, table
 from fastdl.bench.case import Call, Case
 from fastdl.bench.ceilings import Ceilings, Cost, measure_ceilings
 from fastdl.bench.harness import TINY, Plan, Quartiles, Variant, in_turn, poison, timed
 from fastdl.bench.peers import ON, Peer
 
+PARTS = {
+    "activation": ops.ACTIVATIONS,
+    "losses": ops.LOSSES,
+    "updates": ("sgd", "momentum", "adagrad", "rmsprop", "adam"),
+}
+"""What is measured together, by the name that one gives for it."""
 WRONG = AssertionError, RuntimeError  # a result that is not right, or a process that ended
 
 
@@ -33,11 +40,25 @@ def names(wanted: Sequence[str]) -> list[str]:
         For a name that there is none of.
     """
     known = list(shapes.SHAPES)
-    if unknown := [name for name in wanted if name not in (*known, "all")]:
-        raise ValueError(f"bench: there is nothing called {', '.join(unknown)}, wanted 'all' or {', '.join(known)}")
+    for name in wanted:
+        if name not in (*known, "all"):
+            meant = _meant(name, known)
+            raise ValueError(f"bench: there is nothing called {name}{meant}; wanted 'all' or {', '.join(known)}")
     everything = [name for name in known if name not in shapes.APART]
     found = [each for name in wanted for each in (everything if name == "all" else [name])]
     return list(dict.fromkeys(found)) or ["step"]
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """What somebody may have meant by a name: another one, or what is measured as part of it."""
+    if name in ("philox", "control"):
+        return ", since that folder of kernels/ has no op of its own to measure"
+    homes = {part: home for home, parts in PARTS.items() for part in parts} | {each: each for each in known}
+    near = difflib.get_close_matches(name.lower(), homes, 1)
+    if not near:
+        return ""
+    home = homes[near[0]]
+    return f" (did you mean {near[0]!r}?)" if home == near[0] else f" ({near[0]!r} is in {home!r})"
 
 
 class Run:

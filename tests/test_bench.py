@@ -200,19 +200,22 @@ def test_every_op_is_measured_and_every_size_stands_in_one_file(root):
 
 def test_the_command_measures_all_records_and_draws(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    record, picture = tmp_path / "all.json", tmp_path / "all.png"
+    record, picture = tmp_path / "all.json", tmp_path / "all.PNG"
     assert (
         cli.main(
             ["bench", "all", *shapes.APART, "--tiny", "--device", "cpu", "--json", str(record), "--plot", str(picture)]
         )
         == 0
     )
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    told = told.splitlines()
     kept = json.loads(record.read_text())
     assert {row["folder"] for row in kept["rows"]} == {name for name, of in shapes.TINY_SHAPES.items() if of}
     for found in kept["rows"]:
         assert f"{found['op']} {found['variant']}".rstrip() in printed
         assert 0 < found["quartiles"][0] <= found["quartiles"][1] <= found["quartiles"][2]
+    count = sum(map(len, shapes.TINY_SHAPES.values()))
+    assert [line for line in told if line.endswith(" add 1000")] == [f"4 of {count}: add 1000"]
     assert kept["machine"]["processor"]
     assert kept["tiny"] is True
     assert not re.search(r"\d\.\d\dx", printed), "ratios of tiny shapes mean nothing"
@@ -237,8 +240,16 @@ def test_pictures_show_every_figure(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "there is nothing called nonsense, wanted 'all' or "),
-        (["add", "--json", "/nowhere/x.json"], "there is no folder /nowhere"),
+        (["nonsense"], "there is nothing called nonsense; wanted 'all' or "),
+        (["batchnorm"], "there is nothing called batchnorm (did you mean 'batch_norm'?); wanted 'all' or "),
+        (["relux"], "there is nothing called relux ('relu' is in 'activation'); wanted 'all' or "),
+        (["adam"], "there is nothing called adam ('adam' is in 'updates'); wanted 'all' or "),
+        (["philox"], "there is nothing called philox, since that folder of kernels/ has no op of its own"),
+        (["add", "--json", "/nowhere/x.json"], "--json /nowhere/x.json: there is no folder /nowhere"),
+        (["add", "--json", "/proc/x.json"], "--json: cannot write to /proc/x.json: "),
+        (["add", "--json", "/proc/version"], "--json: cannot write to /proc/version: "),
+        (["add", "--json", ""], "--json . is a folder; name a file"),
+        (["add", "--plot", "/"], "--plot / is a folder; name a file"),
         (["add", "--plot", "x.txt"], "--plot x.txt: wanted a name that ends in .png, .svg, .pdf"),
     ],
 )
