@@ -35,6 +35,7 @@ from .config import (
     kind_of,
     takes_auto,
 )
+from .interrupt import none_lost
 
 if TYPE_CHECKING:
     from .recipes import Run
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an umlaut must not end a training
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), none_lost():
             warnings.showwarning = _say_warning
             status = int(options.run(options) or 0)
             if sys.stdout:
