@@ -158,7 +158,12 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="[%(default)s]")
     bench.add_argument("--peers", action="store_true", help="compare with other libraries, where they are installed")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write all figures, the machine and its ceilings")
-    bench.add_argument("--plot", type=Path, metavar="FILE", help="draw a roofline and bars: .png, .svg or .pdf")
+    bench.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw a roofline, and every row beside its peers or its floor: .png, .svg or .pdf",
+    )
     bench.add_argument("--tiny", action="store_true", help="tiny shapes, in seconds: whether everything runs")
     bench.set_defaults(run=_bench)
 

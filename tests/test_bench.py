@@ -223,18 +223,56 @@ def test_the_command_measures_all_records_and_draws(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_pictures_show_every_figure(tmp_path):
+def drawn(tmp_path, *rows, **changes):
+    """The texts of the picture of these rows."""
     pytest.importorskip("matplotlib")
-    rows = [
-        row(1e-4, Cost(1e3, 1e6, 1e6), {"torch": 2.0, "jax": 0.5}).as_dict(),
-        row(2e-4, Cost(1e9, 1e6, 1e6)).as_dict(),
-    ]
-    ceilings = {"product": {"value": 1e11}, "copy": {str(1 << 20): {"value": 5e10}}}
+    streams = {str(1 << 20): {"value": 5e10}}
+    ceilings = {"product": {"value": 1e11}, "copy": streams, "update": streams}
     machine = {"processor": "a processor", "cores": 2, "fastdl": "1.0", "ceilings": ceilings}
-    pictures.draw({"date": "2026-01-02", "machine": machine, "rows": rows}, tmp_path / "p.svg")
-    drawn = (tmp_path / "p.svg").read_text()
-    for text in ("2.00", "0.50", "torch", "jax", "a processor, 2 cores; fastdl 1.0, 2026-01-02", "GFLOP/s"):
-        assert f"<!-- {text}" in drawn, text
+    pictures.draw({"date": "2026-01-02", "machine": machine, "rows": list(rows), **changes}, tmp_path / "p.svg")
+    return re.findall(r"<!-- (.*?) -->", (tmp_path / "p.svg").read_text())
+
+
+def test_pictures_show_every_figure(tmp_path):
+    moved = row(1e-4, Cost(1e3, 1e6, 1e6), {"torch": 2.0, "jax": 0.5}).as_dict()
+    texts = drawn(tmp_path, moved, row(2e-4, Cost(1e9, 1e6, 1e6), {"jax": 20.0}).as_dict())
+    for text in ("2.00  0.50", "–  20.00", "torch", "jax", "GFLOP/s", "Beside other libraries", "add  1000"):
+        assert text in texts
+    assert "a processor, 2 cores; fastdl 1.0, 2026-01-02; medians" in texts
+    assert "Side by side" not in texts
+    assert {"copy of 1 MiB: 50 GB/s", "update of 1 MiB: 50 GB/s"} <= set(texts), "every stream bounds some op"
+
+
+def test_variants_side_by_side_are_called_no_libraries(tmp_path):
+    mixed = dataclasses.replace(row(1e-4, Cost(), {"mixed": 1.5}), floor=None, shape="x" * 70 + "end")
+    texts = drawn(tmp_path, mixed.as_dict())
+    assert "Side by side" in texts
+    assert "Beside other libraries" not in texts
+    assert not any("librar" in text or "fastdl takes" in text for text in texts)
+    assert "Roofline" not in texts, "nothing is on it"
+    (label,) = [text for text in texts if text.startswith("add")]
+    assert label.endswith("end")
+    assert len(label) <= pictures.LONGEST
+
+
+def test_what_is_beside_nothing_is_drawn_by_its_time(tmp_path):
+    plain = dataclasses.replace(row(2.0, Cost()), floor=None).as_dict()
+    assert {"Times", "2 s"} <= set(drawn(tmp_path, plain))
+    texts = drawn(tmp_path, row(1e-4, Cost(0, 1e6, 1e6)).as_dict(), tiny=True)
+    assert "40 %, copy 1 MiB" in texts
+    assert any(text.endswith("; tiny shapes: that it runs, not how fast") for text in texts)
+
+
+def test_a_picture_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"p\.svg: nothing was measured that could be drawn"):
+        drawn(tmp_path)
+
+
+def test_many_layers_of_a_width_are_written_in_short():
+    widths = [256] * 17
+    assert str(shapes.Network((*widths, 10), 128)) == "256 (17 times)-10 batch 128"
+    assert str(shapes.Network((784, 512, 512, 512, 10), 64)) == "784-512-512-512-10 batch 64"
+    assert str(shapes.Prediction((9, 9, 9, 9), 1)) == "9 (4 times) batch 1"
 
 
 @pytest.mark.parametrize(
