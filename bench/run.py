@@ -156,7 +156,7 @@ class Run:
             *machine.warnings(self.machine),
             *(["tiny shapes and few repeats: these figures only show that everything runs"] if self.tiny else []),
             "",
-            *table.lines(self.rows, tiny=self.tiny),
+            *(table.lines(self.rows, tiny=self.tiny) if self.rows else ["nothing was measured"]),
             "",
             *([] if self.tiny else table.notes(self.rows)),
             *(f"not measured: {name}: {why}" for name, why in self.failed.items()),

@@ -118,7 +118,7 @@ NOTES = {
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """What the columns of these rows' table mean."""
-    used = {HEAD[at] for at in _used([HEAD, *(row.cells(()) for row in rows)])}
+    used = {HEAD[at] for at in _used([HEAD, *(row.cells(()) for row in rows)])} if rows else set()
     found = [note for title, note in NOTES.items() if title in used]
     peers = list(dict.fromkeys(name for row in rows for name in (*row.others, *row.refused)))
     if peers:

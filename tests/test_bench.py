@@ -442,3 +442,9 @@ def test_what_cannot_be_measured_is_told_and_the_rest_is_kept(monkeypatch, capsy
     printed = capsys.readouterr().out
     assert "not measured: add 1000: not equal" in printed
     assert "gather" in printed
+
+
+def test_a_table_of_nothing_says_so(capsys):
+    assert cli.main(["bench", "start", "--tiny", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.endswith("\n\nnothing was measured\n\n")
+    assert table.notes([]) == []
