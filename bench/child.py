@@ -61,7 +61,9 @@ class Child:
         if line := self._process.stdout.readline():
             answer: Answer = json.loads(line)
             return answer
-        status = self._process.wait()
+        process, self._process = self._process, None  # the next question starts another
+        process.communicate()  # closes its pipes
+        status = process.wait()
         raise RuntimeError(f"the process of {self.name} ended with status {status}; its traceback is above")
 
     def ask(self, **request: Any) -> Answer:

@@ -62,9 +62,13 @@ class Quartiles(NamedTuple):
 
 def measure(variants: Mapping[Name, Variant], plan: Plan | None = None) -> dict[Name, list[float]]:
     """Check every variant, then time them in turn; the seconds of every call of each."""
-    plan = plan or Plan()
     for variant in variants.values():
         variant.check()
+    return in_turn(variants, plan or Plan())
+
+
+def in_turn(variants: Mapping[Name, Variant], plan: Plan) -> dict[Name, list[float]]:
+    """Time variants that are checked, block by block; the seconds of every call of each."""
     calls = {}
     for name, variant in variants.items():
         time.sleep(plan.pause)
@@ -164,8 +168,10 @@ def _assert_close(actual: Array, wanted: Array, name: str) -> None:
     )
 
 
-def _unset(dtype: Any) -> Any:
-    return np.nan if dtype.kind == "f" else np.iinfo(dtype).max
+def poison(out: Any) -> None:
+    """Fill a result with NaN, or the largest integer, so that what is not written is seen."""
+    kind = out.dtype.kind
+    out.fill(np.nan if kind in "fc" else True if kind == "b" else np.iinfo(out.dtype).max)
 
 
 def _expect(entry: Entry) -> list[Array | None]:
@@ -179,17 +185,17 @@ def _expect(entry: Entry) -> list[Array | None]:
         return [None] * len(entry.outputs)
     places = [next(at for at, a in enumerate(entry.args) if a is output) for output in entry.outputs]
 
-    def run(unset: bool) -> list[Array]:
+    def run(anew: bool) -> list[Array]:
         copies = [np.array(devices.read(a)) if backend.is_array(a) else a for a in entry.args]
-        for at in places if unset else ():
-            copies[at].fill(_unset(copies[at].dtype))
+        for at in places if anew else ():
+            poison(copies[at])
         reference(*copies)
         return [copies[at] for at in places]
 
     results: list[Array | None] = []
-    for output, value, again in zip(entry.outputs, run(unset=False), run(unset=True), strict=True):
+    for output, value, again in zip(entry.outputs, run(anew=False), run(anew=True), strict=True):
         if value.tobytes() == again.tobytes():
-            output.fill(_unset(output.dtype))
+            poison(output)
             results.append(value)
         else:
             results.append(None if value.tobytes() == devices.read(output).tobytes() else value)

@@ -47,11 +47,20 @@ def _describe_gpu() -> dict[str, Any]:
     }
 
 
-def warning() -> str | None:
-    """A line for people, where a setting makes this machine look like another."""
-    if core := os.environ.get("OPENBLAS_CORETYPE"):
-        return f"OPENBLAS_CORETYPE={core} is set: products run on that processor's kernels, not on this one's"
-    return None
+BUSY = 0.5  # a load at the start that tells of other work on the machine
+
+
+def warnings(found: dict[str, Any]) -> list[str]:
+    """Lines for people, where what was found here makes a machine look like another, or a slower one."""
+    lines = []
+    if core := found["settings"].get("OPENBLAS_CORETYPE"):
+        lines.append(f"OPENBLAS_CORETYPE={core} is set: products run on that processor's kernels, not on this one's")
+    if found["load"] is not None and found["load"] > BUSY:
+        lines.append(
+            f"warning: the load was {found['load']:.2f} at the start: other work ran on this machine, so its ceilings"
+            " and times may be too slow; ratios suffer less"
+        )
+    return lines
 
 
 def preemptions() -> int:

@@ -35,6 +35,7 @@ PEERS = {
     "onnxruntime": (("onnxruntime", "onnx"), "fastdl.bench.peer_onnxruntime", "WORK"),
     "cupy": (("cupy",), "fastdl.bench.peer_cupy", "WORK"),
 }
+DEVIATIONS = 6  # that two random means may lie apart: one in a billion does by chance
 ON = {
     "cpu": ("torch", "torch.compile", "jax", "scikit-learn", "onnxruntime"),
     "cuda": ("torch", "torch.compile", "cupy"),
@@ -47,7 +48,13 @@ class Peer(Child):
     def __init__(self, name: str, device: str = "cpu"):
         code = f"from fastdl.bench.peers import serve_peer; serve_peer({name!r}, {device!r})"
         super().__init__(name, code, JAX_PLATFORMS=device)
-        self.installed = all(importlib.util.find_spec(module) for module in PEERS[name][0])
+        self.missing = "" if all(map(importlib.util.find_spec, PEERS[name][0])) else "not installed"
+        """Why it cannot be asked."""
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be asked."""
+        return not self.missing
 
     def prepare(self, shape: shapes.Shape, part: str = "", calls: int = 1) -> list[list[float]]:
         """Set up its work of this shape, or this part of it; the mean size of each result, of each of so many calls."""
@@ -70,9 +77,9 @@ class Peer(Child):
             return None
 
         def check() -> None:
-            wanted = sizes(results)
+            rate = shapes.RATE if isinstance(shape, shapes.Dropout) else 0.0
             found = self.prepare(shape, part)[0]
-            np.testing.assert_allclose(found, wanted, rtol=1e-2, err_msg=f"{self.name}, {shape} {part}")
+            assert_same_size(found, results, rate=rate, name=f"{self.name}, {shape} {part}")
 
         return Variant(self.block, check)
 
@@ -80,6 +87,22 @@ class Peer(Child):
 def sizes(results: Iterable[Any]) -> list[float]:
     """The mean of |result|, for each: enough to see whether two programs do the same work."""
     return [float(np.abs(_on_host(result).astype(np.float64)).mean()) for result in results]
+
+
+def assert_same_size(found: Sequence[float], results: Sequence[Any], *, rate: float = 0.0, name: str = "") -> None:
+    """Raise unless these means of |result| are those of `results`.
+
+    At a `rate` above 0 both sides have dropped elements at random, by masks of their own, and so differ by chance:
+    an element that is dropped at this rate, and otherwise divided by 1 - rate, has `rate` times the mean of its
+    square as its variance, so two means of n of them differ by a standard deviation of sqrt(2 rate mean(y^2) / n).
+    """
+    assert len(found) == len(results), f"{name}: {len(found)} results, wanted {len(results)}"
+    for got, wanted, result in zip(found, sizes(results), results, strict=True):
+        bound = 1e-2 * wanted
+        if rate:
+            of = _on_host(result).astype(np.float64)
+            bound = DEVIATIONS * float(np.sqrt(2 * rate * np.square(of).mean() / of.size))
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=bound, err_msg=name)
 
 
 def _on_host(result: Any) -> Any:

@@ -1,20 +1,26 @@
-"""A run as pictures: a roofline, and bars of every row beside its floor or its peers."""
+"""A run as pictures: a roofline, and every row beside its peers, its variants or its floor."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastdl.bench.peers import PEERS
+from fastdl.bench.table import in_bytes
+
 SUFFIXES = (".png", ".svg", ".pdf")
-BAR = 0.15  # inches of height for a bar
-GAP = 0.5  # bars between two rows
+LINE = 0.15  # inches of height for a row
+LONGEST = 60  # letters of a row's name
 
 
 def check(path: Path) -> None:
     """Raise before anything is measured unless a picture can be drawn there."""
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--plot {path}: wanted a name that ends in {', '.join(SUFFIXES)}")
     _pyplot()
 
@@ -34,32 +40,70 @@ def caption(record: dict[str, Any]) -> str:
     """What it was measured on, and when."""
     found = record["machine"]
     where = found["gpu"]["name"] if "gpu" in found else f"{found['processor']}, {found['cores']} cores"
-    return f"{where}; fastdl {found['fastdl']}, {record['date']}; medians"
+    tiny = "; tiny shapes: that it runs, not how fast" if record.get("tiny") else ""
+    return f"{where}; fastdl {found['fastdl']}, {record['date']}; medians{tiny}"
 
 
 def draw(record: dict[str, Any], path: Path) -> None:
-    """Write the pictures of a record, as `fastdl bench --json` makes it, into one file."""
+    """Write the pictures of a record, as `fastdl bench --json` makes it, into one file.
+
+    Raises
+    ------
+    ValueError
+        Where nothing was measured that could be drawn.
+    """
+    panels = _panels(record)
+    if not panels:
+        raise ValueError(f"--plot {path}: nothing was measured that could be drawn")
     pyplot = _pyplot()
-    rows = record["rows"]
-    peers = list(dict.fromkeys(peer for row in rows for peer in row["peers"]))
-    shown = [row for row in rows if row["peers"]] if peers else [row for row in rows if "floor" in row]
-    bars = BAR * (sum(max(1, len(row["peers"])) + GAP for row in shown) + 8)
-    figure, (roof, bar) = pyplot.subplots(2, 1, figsize=(10, 6 + bars), height_ratios=(6, bars), layout="constrained")
-    _roofline(roof, record, pyplot.get_cmap("viridis"))
-    if peers:
-        _peers(bar, shown, peers, pyplot.get_cmap("viridis"))
-    else:
-        _floors(bar, shown)
+    heights = [height for height, _ in panels]
+    figure, axes = pyplot.subplots(
+        len(panels), 1, figsize=(11, sum(heights)), height_ratios=heights, layout="constrained", squeeze=False
+    )
+    for (_, draw_on), each in zip(panels, axes[:, 0], strict=True):
+        draw_on(each)
     figure.suptitle(caption(record), fontsize=10)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=120)
     pyplot.close(figure)
 
 
+def _panels(record: dict[str, Any]) -> list[tuple[float, Callable[[Any], None]]]:
+    """What there is to draw, each with its inches of height."""
+    rows = record["rows"]
+    libraries = [row for row in rows if any(name in PEERS for name in row["peers"])]
+    variants = [row for row in rows if any(name not in PEERS for name in row["peers"])]
+    floors = [] if libraries else [row for row in rows if "percent_of_floor" in row]
+    panels: list[tuple[float, Callable[[Any], None]]] = []
+    if any(row.get("flops") for row in rows):
+        panels.append((5.0, partial(_roofline, record=record)))
+    if libraries:
+        told = "times as long as fastdl takes (left of the line: the library is faster)"
+        panels.append((_height(libraries), partial(_ratios, rows=libraries, title="Beside other libraries", told=told)))
+    if variants:
+        told = "times as long as the row's own (left of the line: less)"
+        panels.append((_height(variants), partial(_ratios, rows=variants, title="Side by side", told=told)))
+    if floors:
+        panels.append((_height(floors), partial(_floors, rows=floors)))
+    if rows and not panels:
+        panels.append((_height(rows), partial(_times, rows=rows)))
+    return panels
+
+
+def _height(rows: list[dict[str, Any]]) -> float:
+    return 1.4 + LINE * len(rows)
+
+
 def _label(row: dict[str, Any]) -> str:
-    return f"{row['op']} {row['variant']}".rstrip() + f"  {row['shape']}"
+    text = f"{row['op']} {row['variant']}".rstrip() + f"  {row['shape']}"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 + 1 :]}"
 
 
-def _roofline(axes: Any, record: dict[str, Any], colours: Any) -> None:
+def _colours(count: int) -> list[Any]:
+    shades = _pyplot().get_cmap("viridis")
+    return [shades(0.1 + 0.8 * n / max(1, count - 1)) for n in range(count)]
+
+
+def _roofline(axes: Any, record: dict[str, Any]) -> None:
     """What each op computes in a second over what it computes with a byte, under the machine's ceilings."""
     ceilings = record["machine"]["ceilings"]
     rows = [row for row in record["rows"] if row.get("flops")]
@@ -68,11 +112,12 @@ def _roofline(axes: Any, record: dict[str, Any], colours: Any) -> None:
     top = ceilings["product"]["value"] / 1e9
     left, right = min([0.05, *intensity]) / 2, max([100, *intensity]) * 2
     line = np.geomspace(left, right, 200)
-    streams = sorted((int(size), found["value"] / 1e9) for size, found in ceilings["copy"].items())
-    for n, (size, bandwidth) in enumerate(streams):
-        colour = colours(0.15 + 0.7 * n / max(1, len(streams) - 1))
-        label = f"copy of {size / 2**20:.3g} MiB: {bandwidth:.0f} GB/s"
-        axes.plot(line, np.minimum(top, bandwidth * line), color=colour, label=label)
+    streams = {name: of for name, of in ceilings.items() if name != "product"}
+    for (name, of), style in zip(streams.items(), itertools.cycle(("-", "--", "-.", ":")), strict=False):
+        for (size, found), colour in zip(of.items(), _colours(len(of)), strict=True):
+            bandwidth = found["value"] / 1e9
+            label = f"{name} of {in_bytes(int(size))}: {bandwidth:.0f} GB/s"
+            axes.plot(line, np.minimum(top, bandwidth * line), style, color=colour, linewidth=1, label=label)
     axes.axhline(top, color="black", linewidth=0.8, linestyle=":", label=f"products: {top:.0f} GFLOP/s")
     for op, marker in zip(dict.fromkeys(row["folder"] for row in rows), "osDv^<>Pp*XhHd8" * 2, strict=False):
         of = [n for n, row in enumerate(rows) if row["folder"] == op]
@@ -83,38 +128,45 @@ def _roofline(axes: Any, record: dict[str, Any], colours: Any) -> None:
     axes.grid(alpha=0.3)
 
 
-def _peers(axes: Any, rows: list[dict[str, Any]], peers: list[str], colours: Any) -> None:
-    """A bar for every peer that a row has, the rows below one another."""
-    colour = {peer: colours(0.1 + 0.8 * n / max(1, len(peers) - 1)) for n, peer in enumerate(peers)}
-    at, middles = 0.0, []
-    for row in rows:
-        for n, (peer, ratio) in enumerate(row["peers"].items()):
-            drawn = axes.barh(at + n, ratio - 1, 0.9, left=1, color=colour[peer])
-            axes.bar_label(drawn, [f"{ratio:.2f}"], padding=2, fontsize=7)
-        middles.append(at + (len(row["peers"]) - 1) / 2)
-        at += len(row["peers"]) + GAP
+def _ratios(axes: Any, rows: list[dict[str, Any]], title: str, told: str) -> None:
+    """A mark for everything that a row is beside, and at its right the figures, in the order of the legend."""
+    others = list(dict.fromkeys(name for row in rows for name in row["peers"]))
+    for name, colour, marker in zip(others, _colours(len(others)), itertools.cycle("osDv^<>P"), strict=False):
+        at = [n for n, row in enumerate(rows) if name in row["peers"]]
+        axes.plot([rows[n]["peers"][name] for n in at], at, marker, color=colour, markersize=5, label=name)
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set(xscale="log", xlabel="times as long as fastdl takes (left of the line: the peer is faster)")
-    axes.set_title("Beside other libraries")
-    _name(axes, rows, middles)
-    from matplotlib.patches import Patch
-
-    axes.legend(handles=[Patch(color=colour[peer], label=peer) for peer in peers], fontsize=8)
+    ratios = [ratio for row in rows for ratio in row["peers"].values()]
+    axes.set(xscale="log" if max(ratios) > 10 * min(ratios) else "linear", xlabel=told)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.margins(x=0.12)
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(others), frameon=False)
+    axes.set_title(title, pad=24)
+    figures = [
+        "  ".join(f"{row['peers'][name]:.2f}" if name in row["peers"] else "–" for name in others) for row in rows
+    ]
+    _name(axes, rows, figures)
 
 
 def _floors(axes: Any, rows: list[dict[str, Any]]) -> None:
-    places = [at * (1 + GAP) for at in range(len(rows))]
-    drawn = axes.barh(places, [row["percent_of_floor"] for row in rows], 0.9, color="steelblue")
-    axes.bar_label(drawn, [f"{row['percent_of_floor']:.0f} %, {row['ceiling']}" for row in rows], padding=2, fontsize=7)
+    axes.barh(range(len(rows)), [row["percent_of_floor"] for row in rows], 0.7, color="steelblue")
     axes.axvline(100, color="black", linewidth=0.8)
-    axes.set(xlabel="per cent of what the named ceiling allows", title="Beside the machine's ceilings")
-    _name(axes, rows, places)
-    axes.margins(x=0.25)
+    axes.set(xlabel="per cent of what the ceiling at the right allows (above 100: faster than was measured)")
+    axes.set_title("Beside the machine's ceilings")
+    _name(axes, rows, [f"{row['percent_of_floor']:.0f} %, {row['ceiling']}" for row in rows])
 
 
-def _name(axes: Any, rows: list[dict[str, Any]], places: list[float]) -> None:
-    axes.set_yticks(places, [_label(row) for row in rows], fontsize=8)
-    axes.set_ylim((places[-1] if places else 0) + 3, -3)
-    axes.grid(axis="x", alpha=0.3)
+def _times(axes: Any, rows: list[dict[str, Any]]) -> None:
+    seconds = [row["quartiles"][1] for row in rows]
+    axes.barh(range(len(rows)), seconds, 0.7, color="steelblue")
+    axes.set(xlabel="seconds", title="Times")
+    _name(axes, rows, [f"{each:.3g} s" for each in seconds])
+
+
+def _name(axes: Any, rows: list[dict[str, Any]], figures: list[str]) -> None:
+    """What each row is at the left, its figures at the right, where no mark lies on them."""
+    axes.set_yticks(range(len(rows)), [_label(row) for row in rows], fontsize=7)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(alpha=0.3)
+    right = axes.twinx()
+    right.set_ylim(axes.get_ylim())
+    right.set_yticks(range(len(rows)), figures, fontsize=7)
+    right.tick_params(length=0)

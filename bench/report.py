@@ -1,27 +1,78 @@
 """Tables of README.md, kernels/README.md and docs/, made from the tree and from the records in bench/results/.
 
-fastdl bench all --peers --json bench/results/MACHINE.json   # make a record
-python -m fastdl.bench.report                                # write the tables anew
+fastdl bench all mix processes start growth --peers --json bench/results/MACHINE.json  # make a record
+python -m fastdl.bench.report                                                          # write the tables anew
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+from fastdl.bench.table import peer_lines
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 RESULTS = Path(__file__).resolve().parent / "results"
 PAGES = (KERNELS / "README.md", KERNELS.parent / "README.md", KERNELS.parent / "docs" / "performance.md")
+SHOWN = "cpu-amd-epyc-zen4-2-cores"  # the record that README.md and docs/performance.md show
 APART = ("step", "predict", "augment", "mix", "processes", "start", "growth")  # no ops: docs/performance.md has them
 DTYPES = {"gather": "any number of 8 to 64 bits but float16", "philox": "32-bit words"}  # others: float32, float64
 BACKENDS = {"NumPy": "reference.py", "Numba": "cpu.py", "CUDA": "cuda.cu*"}
 
 
-def records() -> list[dict[str, Any]]:
-    """All records that are kept, by name."""
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+Row = dict[str, Any]  # of a record
+Record = dict[str, Any]
+
+
+def records() -> dict[str, Record]:
+    """All records that are kept, by their files' names.
+
+    Raises
+    ------
+    ValueError
+        If one is of `--tiny`.
+    """
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    for name, record in found.items():
+        if record.get("tiny"):
+            raise ValueError(f"report: {RESULTS / name}.json is of --tiny, so its figures mean nothing; take it out")
+    return found
+
+
+def shown() -> Record:
+    """The record of whole steps beside peers that is shown."""
+    found = records()
+    if SHOWN not in found:
+        raise ValueError(f"report: SHOWN is {SHOWN!r}, wanted a record of {RESULTS}: {', '.join(found)}")
+    return found[SHOWN]
+
+
+def pytorch(row: Row) -> float | None:
+    """How many times as long PyTorch takes, eager or compiled, whichever is the faster."""
+    found = (row["peers"].get(peer) for peer in ("torch", "torch.compile"))
+    return min(filter(None, found), default=None)
+
+
+def described() -> str:
+    """Every record that is kept: of what machine, when, by which commit, under what settings."""
+    rows = []
+    for name, record in records().items():
+        machine = record["machine"]
+        processor = f"{machine['processor']}, {machine['cores']} cores"
+        rows.append([name, processor, record["date"], record["commit"][:7], " ".join(_settings(record)), _note(record)])
+    return _table(["record", "processor", "date", "commit", "settings", "note"], rows)
+
+
+def _settings(record: Record) -> list[str]:
+    return [f"{name}={value}" for name, value in record["machine"]["settings"].items()]
+
+
+def _note(record: Record) -> str:
+    note: str = record.get("note", "")
+    return note
 
 
 def functions(source: Path) -> list[str]:
@@ -55,49 +106,43 @@ def catalogue() -> str:
 
 
 def figures() -> str:
-    """Every kept figure of an op beside PyTorch's: times as fast, and per cent of the floor, on each machine."""
+    """Every kept figure of an op beside PyTorch's: times as fast, and per cent of the floor, in each record."""
     kept = records()
-    machines = [f"{r['machine']['processor']}, {r['machine']['cores']} cores, {r['date']}" for r in kept]
-    table: dict[tuple[str, str, str], dict[int, str]] = {}
-    for column, record in enumerate(kept):
+    table: dict[tuple[str, str, str], dict[str, str]] = {}
+    for column, record in kept.items():
         for row in record["rows"]:
             if row["folder"] in APART:
                 continue
-            ratio = row["peers"].get("torch")
             text = f"{row['percent_of_floor']:.0f} %"
-            if isinstance(ratio, float):
+            if ratio := pytorch(row):
                 text = f"{ratio:.1f} x, {text}"
             name = f"{row['op']} {row['variant']}".rstrip()
             table.setdefault((row["folder"], name, row["shape"]), {})[column] = text
-    lines = [f"| op | shape | {' | '.join(machines)} |", "| --- " * (2 + len(machines)) + "|"]
-    for (_, name, shape), cells in sorted(table.items(), key=lambda item: item[0][0]):
-        lines.append(f"| {name} | {shape} | {' | '.join(cells.get(n, '') for n in range(len(machines)))} |")
-    return "\n".join(lines)
-
-
-def newest() -> dict[str, Any]:
-    """The record of the last run that holds whole steps beside peers."""
-    return max((r for r in records() if any(row["folder"] == "mix" for row in r["rows"])), key=lambda r: r["date"])
+    by_folder = sorted(table.items(), key=lambda item: item[0][0])
+    rows = [[name, shape, *(cells.get(column, "") for column in kept)] for (_, name, shape), cells in by_folder]
+    heads = (f"{name}, {record['date']}, {record['commit'][:7]}" for name, record in kept.items())
+    return _table(["op", "shape", *heads], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
 
 
-def _rows(*folders: str) -> list[dict[str, Any]]:
-    return [row for row in newest()["rows"] if row["folder"] in folders]
+def _rows(*folders: str) -> list[Row]:
+    return [row for row in shown()["rows"] if row["folder"] in folders]
 
 
 def measured_on() -> str:
     """What the tables below were measured on."""
-    record = newest()
+    record = shown()
     machine = record["machine"]
     products = ", ".join(f"{b['api']} {b['version']} ({b['core']} kernels)" for b in machine["blas"][:1])
-    peers = {name: about["version"] for name, about in machine["peers"].items() if isinstance(about, dict) and about}
-    told = ", ".join(f"{name} {version}" for name, version in peers.items())
+    (peers,) = peer_lines(machine["peers"])
+    settings, note = " ".join(_settings(record)), _note(record)
     return (
-        f"Measured on {record['date']}: {machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"{products}; {told}."
+        f"Measured on {record['date']} at commit {record['commit'][:7]}, kept as `bench/results/{SHOWN}.json`: "
+        f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, {products}"
+        f"{f', {settings}' if settings else ''}; {peers.removeprefix('peers: ')}.{f' Note: {note}.' if note else ''}"
     )
 
 
@@ -105,18 +150,18 @@ def beside_peers() -> str:
     """Whole steps and prediction: how many times as long others take; PyTorch's is the better of eager and compiled."""
     rows = []
     for row in _rows("step", "predict"):
-        peers = dict(row["peers"])
-        torch = min(peers.pop("torch"), peers.pop("torch.compile"))
-        others = (peers.get(name) for name in ("jax", "scikit-learn", "onnxruntime"))
+        others = (row["peers"].get(name) for name in ("jax", "scikit-learn", "onnxruntime"))
         low, median, high = (f"{1e3 * seconds:.3g}" for seconds in row["quartiles"])
-        cells = [f"{torch:.2f}", *("" if ratio is None else f"{ratio:.2f}" for ratio in others)]
-        rows.append([f"{row['op']} {row['shape']}", f"{median} ({low} to {high})", *cells])
-    return _table(["work", "ms (quartiles)", "PyTorch", "JAX", "scikit-learn", "ONNX Runtime"], rows)
+        cells = ["" if ratio is None else f"{ratio:.2f}" for ratio in (pytorch(row), *others)]
+        percent = f"{row['percent_of_floor']:.0f} %"
+        rows.append([f"{row['op']} {row['shape']}", f"{median} ({low} to {high})", percent, *cells])
+    return _table(["work", "ms (quartiles)", "of the floor", "PyTorch", "JAX", "scikit-learn", "ONNX Runtime"], rows)
 
 
 def beyond_the_caches() -> str:
-    """Ops at their largest shape: per cent of the floor, and PyTorch's better time over ours."""
-    largest: dict[str, dict[str, Any]] = {}
+    """Ops at their largest shape, where they move more than the last cache holds, beside the floor and PyTorch."""
+    cache = shown()["machine"]["last_cache_bytes"]
+    largest: dict[str, Row] = {}
     folders = (
         "activation",
         "add",
@@ -131,13 +176,17 @@ def beyond_the_caches() -> str:
     )
     for row in _rows(*folders):
         name = f"{row['op']} {row['variant']}".strip()
+        if row["bytes"] <= cache:
+            continue
         if name not in largest or row["bytes"] >= largest[name]["bytes"]:
             largest[name] = row
     rows = []
     for name, row in largest.items():
-        torch = [row["peers"][peer] for peer in ("torch", "torch.compile") if peer in row["peers"]]
-        rows.append([name, row["shape"], f"{row['percent_of_floor']:.0f} %", f"{min(torch):.2f}" if torch else ""])
-    return _table(["op", "shape", "of the floor", "PyTorch's time over ours"], rows)
+        ratio = pytorch(row)
+        moved, percent = f"{row['bytes'] / 1e6:.0f}", f"{row['percent_of_floor']:.0f} %"
+        rows.append([name, row["shape"], moved, percent, f"{ratio:.2f}" if ratio else ""])
+    told = f"Here: more than {cache / 1e6:.0f} MB, which the last cache holds."
+    return f"{told}\n\n{_table(['op', 'shape', 'MB moved', 'of the floor', 'PyTorch over ours'], rows)}"
 
 
 def with_others() -> str:
@@ -154,20 +203,19 @@ def with_others() -> str:
 
 def growth() -> str:
     """Steps of growing networks, and how many times as long one thread takes."""
-    measured = _rows("growth")
-    alone = {row["shape"]: row["quartiles"][1] for row in measured if row["variant"] == "1 thread"}
-    rows = []
-    for row in measured:
-        if not row["variant"]:
+    rows: dict[str, list[str]] = {}  # by the network: two series may have one in common, which stands once
+    for row in _rows("growth"):
+        if not row["variant"] and row["shape"] not in rows:
             seconds = row["quartiles"][1]
-            rate = row["flops"] / seconds / 1e9
-            one = f"{alone[row['shape']] / seconds:.2f}" if row["shape"] in alone else ""
-            rows.append([row["shape"], f"{1e6 * seconds:,.0f}", one, f"{rate:.0f}", f"{row['percent_of_floor']:.0f} %"])
-    return _table(["network", "us a step", "one thread's time over it", "GFLOP/s", "of the floor"], rows)
+            one = f"{row['peers']['1 thread']:.2f}" if "1 thread" in row["peers"] else ""
+            rate, percent = f"{row['flops'] / seconds / 1e9:.0f}", f"{row['percent_of_floor']:.0f} %"
+            rows[row["shape"]] = [row["shape"], f"{1e6 * seconds:,.0f}", one, rate, percent]
+    return _table(["network", "us a step", "one thread's time over it", "GFLOP/s", "of the floor"], list(rows.values()))
 
 
 TABLES = {
     "catalogue": catalogue,
+    "records": described,
     "figures": figures,
     "measured on": measured_on,
     "beside peers": beside_peers,
@@ -189,8 +237,14 @@ def written(text: str) -> str:
 
 def main() -> None:
     """Write the tables."""
-    for page in PAGES:
-        page.write_text(written(page.read_text()))
+    if missing := [page for page in PAGES if not page.is_file()]:
+        sys.exit(f"report: there is no {missing[0]}; the tables are written in a checkout's pages, so run it in one")
+    try:
+        texts = {page: written(page.read_text()) for page in PAGES}
+    except ValueError as error:
+        sys.exit(str(error))
+    for page, text in texts.items():
+        page.write_text(text)
 
 
 if __name__ == "__main__":

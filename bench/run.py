@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import difflib
 import functools
 import importlib
 import subprocess
@@ -14,17 +15,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fastdl import backend, devices
+from fastdl import backend, devices, ops
 from fastdl.bench import machine, shapes, table
 from fastdl.bench.case import Call, Case
 from fastdl.bench.ceilings import Ceilings, Cost, measure_ceilings
-from fastdl.bench.harness import TINY, Plan, Quartiles, Variant, checked, measure, timed
+from fastdl.bench.harness import TINY, Plan, Quartiles, Variant, in_turn, poison, timed
 from fastdl.bench.peers import ON, Peer
 
-NOTE = (
-    "median and quartiles of single calls; eager: what a call of the op takes beyond its recorded launch;",
-    "preempted: how often other work took a core meanwhile; a peer's figure is its median over ours",
-)
+PARTS = {
+    "activation": ops.ACTIVATIONS,
+    "losses": ops.LOSSES,
+    "updates": ("sgd", "momentum", "adagrad", "rmsprop", "adam"),
+}
+"""What is measured together, by the name that one gives for it."""
+WRONG = AssertionError, RuntimeError  # a result that is not right, or a process that ended
 
 
 def names(wanted: Sequence[str]) -> list[str]:
@@ -36,11 +40,25 @@ def names(wanted: Sequence[str]) -> list[str]:
         For a name that there is none of.
     """
     known = list(shapes.SHAPES)
-    if unknown := [name for name in wanted if name not in (*known, "all")]:
-        raise ValueError(f"bench: there is nothing called {', '.join(unknown)}, wanted 'all' or {', '.join(known)}")
+    for name in wanted:
+        if name not in (*known, "all"):
+            meant = _meant(name, known)
+            raise ValueError(f"bench: there is nothing called {name}{meant}; wanted 'all' or {', '.join(known)}")
     everything = [name for name in known if name not in shapes.APART]
     found = [each for name in wanted for each in (everything if name == "all" else [name])]
     return list(dict.fromkeys(found)) or ["step"]
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    """What somebody may have meant by a name: another one, or what is measured as part of it."""
+    if name in ("philox", "control"):
+        return ", since that folder of kernels/ has no op of its own to measure"
+    homes = {part: home for home, parts in PARTS.items() for part in parts} | {each: each for each in known}
+    near = difflib.get_close_matches(name.lower(), homes, 1)
+    if not near:
+        return ""
+    home = homes[near[0]]
+    return f" (did you mean {near[0]!r}?)" if home == near[0] else f" ({near[0]!r} is in {home!r})"
 
 
 class Run:
@@ -77,21 +95,44 @@ class Run:
                 try:
                     with contextlib.closing(module.cases(shape, self._to)) as cases:
                         for case in cases:
-                            self.measure(name, case)
-                except (AssertionError, RuntimeError) as error:  # a wrong result, or a peer that ended
-                    self.failed[f"{name} {shape}"] = " ".join(str(error).split())[:500]
+                            try:
+                                self.measure(name, case)
+                            except WRONG as error:
+                                self._tell(f"{case.op} {shape}", error)
+                except WRONG as error:
+                    self._tell(f"{name} {shape}", error)
                 yield f"{name} {shape}"
 
     def _to(self, array: Any) -> Any:
         return devices.asarray(array, self.device)
 
+    def _tell(self, what: str, error: Exception) -> None:
+        self.failed[what] = " ".join(str(error).split())[:500]
+
     def measure(self, folder: str, case: Case) -> list[table.Row]:
         """Measure a case; its rows, one for each variant of ours."""
-        theirs = {peer.name: case.theirs(peer) for peer in self.peers if peer.installed} if case.theirs else {}
-        found = {name: variant for name, variant in theirs.items() if variant}
-        rows = _rows(folder, case, found, self.plan, self.ceilings, self.device)
+        _check(case)
+        theirs, refused = self._agreeing(case)
+        rows = _rows(folder, case, theirs, self.plan, self.ceilings, self.device)
+        rows = [dataclasses.replace(row, refused=refused) for row in rows]
         self.rows += rows
         return rows
+
+    def _agreeing(self, case: Case) -> tuple[dict[str, Variant], dict[str, str]]:
+        """The peers' variants, checked, and why others have none: what is wrong with one says nothing of the rest."""
+        agreeing, refused = {}, {}
+        for peer in [peer for peer in self.peers if peer.installed] if case.theirs else []:
+            assert case.theirs is not None
+            try:
+                if variant := case.theirs(peer):
+                    variant.check()
+                    agreeing[peer.name] = variant
+            except WRONG as error:
+                refused[peer.name] = "differs" if isinstance(error, AssertionError) else "ended"
+                self._tell(f"{case.op} {case.shape} by {peer.name}", error)
+                if not peer.about:  # its process ended before it said a word, and would do so each time
+                    peer.missing = "cannot be started"
+        return agreeing, refused
 
     def close(self) -> None:
         """End the peers' processes."""
@@ -100,25 +141,32 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """All of it as plain values."""
-        peers = {peer.name: peer.about if peer.installed else "not installed" for peer in self.peers}
+        peers = {peer.name: peer.missing or peer.about for peer in self.peers}
         described = {**self.machine, "ceilings": asdict(self.ceilings), "peers": peers}
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
         rows = [row.as_dict() for row in self.rows]
-        return {"commit": _commit(), "date": date, "machine": described, "rows": rows}
+        return {"commit": _commit(), "date": date, "tiny": self.tiny, "machine": described, "rows": rows}
 
     def lines(self) -> list[str]:
         """All of it for people."""
         return [
             *table.machine_lines(self.machine),
             *table.ceiling_lines(self.ceilings),
-            *filter(None, [machine.warning()]),
+            *table.peer_lines({peer.name: peer.missing or peer.about for peer in self.peers}),
+            *machine.warnings(self.machine),
             *(["tiny shapes and few repeats: these figures only show that everything runs"] if self.tiny else []),
             "",
-            *table.lines(self.rows),
+            *(table.lines(self.rows, tiny=self.tiny) if self.rows else ["nothing was measured"]),
             "",
-            *NOTE,
+            *([] if self.tiny else table.notes(self.rows)),
             *(f"not measured: {name}: {why}" for name, why in self.failed.items()),
         ]
+
+
+def _check(case: Case) -> None:
+    """Raise unless ours is right: before the peers, which are held against its results."""
+    for variant in case.ours.values():
+        variant.check()
 
 
 def _rows(
@@ -130,8 +178,8 @@ def _rows(
     device: str,
 ) -> list[table.Row]:
     preemptions = -machine.preemptions()
-    samples = measure(
-        {("ours", name): variant for name, variant in case.ours.items()}  # first: peers are held against its results
+    samples = in_turn(
+        {("ours", name): variant for name, variant in case.ours.items()}
         | {("eager", name): Variant(timed(call, device), lambda: None) for name, call in case.eager.items()}
         | {("theirs", name): variant for name, variant in theirs.items()},
         plan,
@@ -142,12 +190,12 @@ def _rows(
     for name in case.ours:
         seconds = Quartiles.of(samples["ours", name])
         eager = median(samples["eager", name]) - seconds.median if name in case.eager else None
-        ratios = {peer: median(samples["theirs", peer]) / seconds.median for peer in theirs}
+        others = {peer: Quartiles.of(samples["theirs", peer]) for peer in theirs}
         of = case.op, name, str(case.shape), seconds
-        rows.append(table.Row(folder, *of, case.cost, floor, eager, preemptions, ratios))
+        rows.append(table.Row(folder, *of, case.cost, floor, eager, preemptions, others))
     if case.side_by_side:
-        others = {row.variant: row.seconds.median / rows[0].seconds.median for row in rows[1:]}
-        rows[0] = dataclasses.replace(rows[0], peers=rows[0].peers | others)
+        others = {row.variant: row.seconds for row in rows[1:]}
+        rows[0] = dataclasses.replace(rows[0], others=rows[0].others | others)
     return rows
 
 
@@ -170,6 +218,7 @@ def compare(
     written: float = 0,
     flops: float = 0,
     check: Callable[[], None] | None = None,
+    out: Any = (),
     device: str = "cpu",
     plan: Plan | None = None,
 ) -> Comparison:
@@ -185,6 +234,10 @@ def compare(
         What the work must move, in bytes, and compute: together its floor.
     check : function, optional
         Raises unless the result is right; called after one call of each function.
+    out : array or several, optional
+        The results, filled before each function's check with NaN, or the largest integer. Without it the
+        result of one function is still there when the next is checked, and a function that does nothing
+        passes: then the check must fill them itself, once it has looked. Not for what a function adds to.
     device : {"cpu", "cuda"}
     plan : Plan, optional
         How often.
@@ -195,6 +248,11 @@ def compare(
         A list of rows, with `seconds` (quartiles), `rate`, `percent_of_floor` and, of the first, `peers`:
         how many times as long the others take. Printed, it is a table.
 
+    Raises
+    ------
+    AssertionError
+        If a function's result is not right; names the function.
+
     Examples
     --------
     >>> import numpy as np
@@ -203,18 +261,47 @@ def compare(
     >>> def check():
     ...     np.testing.assert_array_equal(out, np.maximum(x, 0))
     >>> calls = {"maximum": lambda: np.maximum(x, 0, out=out), "where": lambda: np.copyto(out, np.where(x > 0, x, 0))}
-    >>> rows = compare(calls, read=x.nbytes, written=out.nbytes, check=check, plan=TINY)
+    >>> rows = compare(calls, read=x.nbytes, written=out.nbytes, check=check, out=out, plan=TINY)
     >>> [row.name for row in rows], list(rows[0].peers)
     (['maximum', 'where'], ['where'])
     """
+    if not isinstance(calls, Mapping):
+        raise TypeError(f"compare: got a {type(calls).__name__}, wanted functions by their names: {{'mine': call}}")
+    if not calls:
+        raise ValueError("compare: got no function, wanted at least one by its name: {'mine': call}")
+    if wrong := [name for name, call in calls.items() if not callable(call)]:
+        raise TypeError(f"compare: {wrong[0]!r}: got {calls[wrong[0]]!r}, wanted a function without arguments")
+    results = list(out) if isinstance(out, (list, tuple)) else [out]
+    if wrong := [result for result in results if not backend.is_array(result)]:
+        raise TypeError(f"compare: out: got {wrong[0]!r}, wanted an array, or several")
     device, plan = backend.device(device), plan or Plan()
-    variants = {name: checked(call, check or _nothing, device) for name, call in calls.items()}
+    variants = {name: _compared(name, call, check, results, device) for name, call in calls.items()}
     case = Case("", "", variants, Cost(flops, read, written), side_by_side=True)
+    _check(case)
     return Comparison(_rows("", case, {}, plan, _ceilings(device, plan), device))
 
 
-def _nothing() -> None:
-    pass
+def _compared(
+    name: str,
+    call: Call,
+    check: Callable[[], None] | None,
+    results: Sequence[Any],
+    device: str,
+) -> Variant:
+    """A function that is checked under its name, on results that no other has left."""
+
+    def called() -> None:
+        for result in results:
+            poison(result)
+        call()
+        if check is None:
+            return
+        try:
+            check()
+        except Exception as error:
+            raise AssertionError(f"compare: {name!r} gives a wrong result: {error}") from error
+
+    return Variant(timed(call, device), called)
 
 
 def _commit() -> str | None:

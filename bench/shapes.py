@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from itertools import chain
+from itertools import chain, groupby
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,14 @@ class Update(Shape):
     parameters: int
 
 
+def in_short(widths: tuple[int, ...]) -> str:
+    """Widths, written like 784-512-10, or 256 (9 times)-10 where four or more in a row are the same."""
+    runs = ((width, len(list(run))) for width, run in groupby(widths))
+    return "-".join(
+        f"{width} ({count} times)" if count > 3 else "-".join([str(width)] * count) for width, count in runs
+    )
+
+
 @dataclass(frozen=True)
 class Network(Shape):
     """Linear layers with ReLU, trained by Adam; no bias before a batch norm; dropout at `rate` after ReLU."""
@@ -108,7 +116,7 @@ class Network(Shape):
 
     def __str__(self) -> str:
         without = ", no dropout" if self.batch_norm and not self.rate else ""
-        return f"{'-'.join(map(str, self.widths))} batch {self.batch}{without}"
+        return f"{in_short(self.widths)} batch {self.batch}{without}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class Prediction(Network):
     """The same network, which predicts."""
 
     def __str__(self) -> str:
-        return f"{'-'.join(map(str, self.widths))} batch {self.batch}"
+        return f"{in_short(self.widths)} batch {self.batch}"
 
 
 @dataclass(frozen=True)
@@ -197,7 +205,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "growth": (
         *(Network((784, 512, 10), batch) for batch in (8, 16, 32, 64, 128, 256, 512, 1024, 2048)),
         *(Network((256, width, width, 10), 128) for width in (16, 32, 64, 128, 256, 512, 1024, 2048)),
-        *(Network((256, *[256] * depth, 10), 128) for depth in (1, 2, 4, 8, 16)),
+        *(Network((256, *[256] * depth, 10), 128) for depth in (1, 4, 8, 16)),  # 2 is among the widths
     ),
 }
 

@@ -27,8 +27,15 @@ class Row:
     """Seconds that a call of the op takes beyond its recorded launch."""
     preemptions: int
     """How often other work took a core while this was measured, all variants together."""
-    peers: dict[str, float] = field(default_factory=dict)
-    """How many times as long each takes."""
+    others: dict[str, Quartiles] = field(default_factory=dict)
+    """Seconds of what it is compared with: other libraries, or the other variants of work side by side."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Other libraries that were not timed, in a word: their result differs, or their process ended."""
+
+    @property
+    def peers(self) -> dict[str, float]:
+        """How many times as long each of the others takes."""
+        return {name: seconds.median / self.seconds.median for name, seconds in self.others.items()}
 
     @property
     def name(self) -> str:
@@ -58,15 +65,18 @@ class Row:
             "quartiles": list(self.seconds),
             "preemptions": self.preemptions,
             "peers": self.peers,
+            "peer_quartiles": {name: list(seconds) for name, seconds in self.others.items()},
         }
         if self.floor and self.rate:
             rate, unit = self.rate
             found |= {unit: rate, "floor": self.floor.seconds, "ceiling": self.floor.by}
             found |= {"percent_of_floor": self.percent_of_floor, "flops": self.cost.flops, "bytes": self.cost.moved}
+        found |= {"refused": self.refused} if self.refused else {}
         return found | ({} if self.eager is None else {"eager_overhead": self.eager})
 
-    def cells(self, peers: Sequence[str]) -> list[str]:
-        """For people."""
+    def cells(self, peers: Sequence[str], *, tiny: bool = False) -> list[str]:
+        """For people; of tiny shapes only that another library ran, since how fast means nothing."""
+        beside = self.refused | {name: "ran" if tiny else f"{ratio:.2f}x" for name, ratio in self.peers.items()}
         low, median, high = map(microseconds, self.seconds)
         rate, percent = self.rate, self.percent_of_floor
         return [
@@ -77,9 +87,9 @@ class Row:
             f"{rate[0]:.3g} {rate[1]}" if rate else "",
             f"{percent:.0f}" if percent else "",
             self.floor.by if self.floor else "",
-            "" if self.eager is None else f"{1e6 * self.eager:+.1f}",
+            "" if self.eager is None or self.eager < 0 else f"{1e6 * self.eager:+.1f}",  # below 0 it is noise
             str(self.preemptions),
-            *(f"{self.peers[peer]:.2f}x" if peer in self.peers else "" for peer in peers),
+            *(beside.get(peer, "") for peer in peers),
         ]
 
 
@@ -88,22 +98,56 @@ def microseconds(seconds: float) -> str:
     return f"{1e6 * seconds:,.{1 if seconds < 1e-4 else 0}f}"
 
 
-HEAD = ("op", "shape", "median us", "quartiles us", "rate", "% of floor", "which is", "eager +us", "preempted")
+HEAD = ("op", "shape", "median us", "quartiles us", "rate", "% of floor", "ceiling", "eager +us", "preempted")
 LEFT = (0, 1, 6)  # columns that are text
 
 
-def lines(rows: Sequence[Row]) -> list[str]:
+# What the columns mean, by their titles.
+NOTES = {
+    "median us": "median us, quartiles us: of single calls, in microseconds",
+    "rate": "rate: what the call does in a second, of what its ceiling limits: operations, or bytes moved",
+    "% of floor": (
+        "% of floor: the least time by the ceilings above, over the median; above 100 it was faster than the floor that"
+        " was measured, as where a nearer cache held the arrays"
+    ),
+    "ceiling": "ceiling: what sets that floor: the rate of products, or of a stream of this kind that moves so much",
+    "eager +us": "eager +us: what a call of the op takes beyond its recorded launch; blank where noise hides it",
+    "preempted": "preempted: how often other work took a core while the row was measured",
+}
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What the columns of these rows' table mean."""
+    used = {HEAD[at] for at in _used([HEAD, *(row.cells(()) for row in rows)])} if rows else set()
+    found = [note for title, note in NOTES.items() if title in used]
+    peers = list(dict.fromkeys(name for row in rows for name in (*row.others, *row.refused)))
+    if peers:
+        found.append(f"{', '.join(peers)}: its median over the row's own; above 1, the row's is the faster")
+    return found
+
+
+def _used(cells: Sequence[Sequence[str]]) -> list[int]:
+    """The columns that a row fills."""
+    return [at for at, column in enumerate(zip(*cells, strict=True)) if at == 0 or any(column[1:])]
+
+
+def lines(rows: Sequence[Row], *, tiny: bool = False) -> list[str]:
     """The table; columns that no row fills are left out."""
-    peers = list(dict.fromkeys(peer for row in rows for peer in row.peers))
-    cells = [[*HEAD, *peers], *(row.cells(peers) for row in rows)]
+    peers = list(dict.fromkeys(peer for row in rows for peer in (*row.others, *row.refused)))
+    cells = [[*HEAD, *peers], *(row.cells(peers, tiny=tiny) for row in rows)]
     columns = list(zip(*cells, strict=True))
-    used = [at for at, column in enumerate(columns) if at == 0 or any(column[1:])]
+    used = _used(cells)
     widths = {at: max(map(len, columns[at])) for at in used}
     return ["  ".join(_padded(at, row[at], widths[at]) for at in used).rstrip() for row in cells]
 
 
 def _padded(column: int, cell: str, width: int) -> str:
     return cell.ljust(width) if column in LEFT else cell.rjust(width)
+
+
+def in_bytes(size: int) -> str:
+    """In MiB, or KiB where that is less than one."""
+    return f"{size / 2**20:.3g} MiB" if size >= 1 << 20 else f"{size / 2**10:.3g} KiB"
 
 
 def machine_lines(found: dict[str, Any]) -> list[str]:
@@ -124,8 +168,20 @@ def ceiling_lines(ceilings: Ceilings) -> list[str]:
     """The ceilings for people."""
     product = ceilings.product
     found = [f"ceiling of products: {product.value / 1e9:.3g} GFLOP/s ({product.by})"]
-    for name in ("copy", "triad"):
-        rates = getattr(ceilings, name).items()
-        text = ", ".join(f"{rate.value / 1e9:.3g} at {size / 2**20:.3g} MiB ({rate.by})" for size, rate in rates)
+    streams = {name: rates for name, rates in vars(ceilings).items() if isinstance(rates, dict)}
+    for name, rates in streams.items():
+        text = ", ".join(f"{rate.value / 1e9:.3g} at {in_bytes(size)} ({rate.by})" for size, rate in rates.items())
         found.append(f"ceiling of {name}: GB/s {text}")
     return found
+
+
+def peer_lines(peers: dict[str, Any]) -> list[str]:
+    """The other libraries for people: by name what each says of itself, {} if it was not asked, or why it cannot be."""
+    there, missing = [], dict[str, list[str]]()
+    for name, about in peers.items():
+        if isinstance(about, str):
+            missing.setdefault(about, []).append(name)
+        elif name != "torch.compile":  # which is of the same version
+            there.append(f"{name} {about['version']}" if about else f"{name} (not asked)")
+    found = [", ".join(there) or "none", *(f"{why}: {', '.join(names)}" for why, names in missing.items())]
+    return [f"peers: {'; '.join(found)}"] if peers else []

@@ -35,6 +35,7 @@ from .config import (
     kind_of,
     takes_auto,
 )
+from .interrupt import none_lost
 
 if TYPE_CHECKING:
     from .recipes import Run
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an umlaut must not end a training
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), none_lost():
             warnings.showwarning = _say_warning
             status = int(options.run(options) or 0)
             if sys.stdout:
@@ -151,12 +152,18 @@ def _parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="OP",
-        help="kernels/ folders, step, predict, all; augment, mix, processes, start, growth [step]",
+        help="a folder of kernels/ (philox and control have nothing to measure), step, predict; all of these by the "
+        "name all, or one that is not among them: augment, mix, processes, start, growth [step]",
     )
     bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="[%(default)s]")
     bench.add_argument("--peers", action="store_true", help="compare with other libraries, where they are installed")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write all figures, the machine and its ceilings")
-    bench.add_argument("--plot", type=Path, metavar="FILE", help="draw a roofline and bars: .png, .svg or .pdf")
+    bench.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw a roofline, and every row beside its peers or its floor: .png, .svg or .pdf",
+    )
     bench.add_argument("--tiny", action="store_true", help="tiny shapes, in seconds: whether everything runs")
     bench.set_defaults(run=_bench)
 
@@ -249,9 +256,9 @@ def _bench(options: argparse.Namespace) -> int:
         wanted = benchmarks.names(options.names)
     except ValueError as error:
         raise UsageError(str(error).removeprefix("bench: ")) from None
-    for path in filter(None, (options.json, options.plot)):
-        if not path.parent.is_dir():
-            raise UsageError(f"{path}: there is no folder {path.parent}")
+    for flag, path in (("--json", options.json), ("--plot", options.plot)):
+        if path is not None:
+            _check_writable(flag, path)
     if options.plot:
         from .bench import pictures
 
@@ -260,8 +267,11 @@ def _bench(options: argparse.Namespace) -> int:
     run = benchmarks.Run(device, peers=options.peers, tiny=options.tiny)
     interrupted = False
     try:
-        for _ in tqdm(run.measure_all(wanted), total=run.count(wanted), unit="shape", disable=None, leave=False):
-            pass
+        count, terminal = run.count(wanted), sys.stderr.isatty()
+        bar = tqdm(run.measure_all(wanted), total=count, unit="shape", disable=not terminal, leave=False)
+        for number, name in enumerate(bar, start=1):
+            if not terminal:  # where no bar moves
+                print(f"{number} of {count}: {name}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         if not run.rows:
             raise
@@ -278,6 +288,23 @@ def _bench(options: argparse.Namespace) -> int:
     if options.plot:
         pictures.draw(record, options.plot)
     return 130 if interrupted else 1 if run.failed else 0
+
+
+def _check_writable(flag: str, path: Path) -> None:
+    """Raise, before the work whose result it is to hold, unless a file can be written there."""
+    if path.is_dir():
+        raise UsageError(f"{flag} {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{flag} {path}: there is no folder {path.parent}")
+    try:
+        if path.is_file():
+            with path.open("ab"):
+                pass
+        elif not path.exists():  # and no pipe, which would wait for its reader
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+    except OSError as error:
+        raise UsageError(f"{flag}: cannot write to {path}: {error.strerror}; name another file") from None
 
 
 def _text(path: Path) -> str:

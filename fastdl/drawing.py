@@ -34,7 +34,7 @@ def axes(where: Any) -> Iterator[Any]:
         yield where
         return
     path = Path(where)
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"draw: {path}: wanted a name that ends in {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():
         raise ValueError(f"draw: there is no folder {path.parent}; make it first")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -33,3 +36,27 @@ class StopOnInterrupt:
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
+
+
+@contextlib.contextmanager
+def none_lost() -> Iterator[None]:
+    """Within it a Ctrl-C that could not be raised where it came comes again a moment later.
+
+    LLVM calls back into Python while it compiles, and objects are deleted: what is raised there is printed and
+    forgotten.
+    """
+    before = sys.unraisablehook
+
+    def tell(found: sys.UnraisableHookArgs) -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            before(found)
+            return
+        again = threading.Timer(0.05, _thread.interrupt_main)  # by then what called back has probably returned
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = tell
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
