@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import backend
-from fastdl.bench.harness import Variant, checked
+from fastdl.bench.harness import Variant, checked, timed
 from fastdl.bench.inputs import normal
 
 Array = np.ndarray[Any, Any]
@@ -52,6 +52,38 @@ def triads(moved: int) -> dict[str, Variant]:
         calls["Numba"] = lambda: streams.triad(a, b, out)
         calls["Numba past the caches"] = lambda: streams.triad_past_caches(a, b, out)
     return _right(calls, out, a + tripled)
+
+
+def scales(moved: int) -> dict[str, Variant]:
+    """As many bytes read as written, in place."""
+    (a,) = _line_up(moved // 2, 1)
+    calls: Calls = {"NumPy": lambda: np.negative(a, out=a)}
+    if backend.numba_missing() is None:
+        from fastdl.bench import streams
+
+        calls["Numba"] = lambda: streams.scale(a, -1)
+    return {name: _in_place(call, a, lambda before: -before) for name, call in calls.items()}
+
+
+def updates(moved: int) -> dict[str, Variant]:
+    """Twice as many bytes read as written, in place."""
+    a, b = _line_up(2 * moved // 3, 2)
+    b *= np.float32(1e-3)  # so that many calls do not lead far
+    calls: Calls = {"NumPy": lambda: np.subtract(a, b, out=a)}
+    if backend.numba_missing() is None:
+        from fastdl.bench import streams
+
+        calls["Numba"] = lambda: streams.update(a, b)
+    return {name: _in_place(call, a, lambda before: before - b) for name, call in calls.items()}
+
+
+def _in_place(call: Callable[[], object], a: Array, right: Callable[[Array], Array]) -> Variant:
+    def check() -> None:
+        before = a.copy()
+        call()
+        np.testing.assert_array_equal(a, right(before))
+
+    return Variant(timed(call), check)
 
 
 def products(side: int) -> dict[str, Variant]:

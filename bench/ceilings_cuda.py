@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from fastdl.bench.harness import Variant, checked
+from fastdl.bench.harness import Variant, checked, timed
 from fastdl.bench.inputs import normal
 
 
@@ -42,6 +42,34 @@ def triads(moved: int) -> dict[str, Variant]:
     a, b, out = _line_up(moved, 3)
     kernel = cupy.ElementwiseKernel("float32 a, float32 b", "float32 out", "out = a + 3 * b", "stream_triad")
     return {"CuPy": _right(lambda: kernel(a, b, out), out, a + 3 * b)}
+
+
+def scales(moved: int) -> dict[str, Variant]:
+    """As many bytes read as written, in place."""
+    cupy = importlib.import_module("cupy")
+    (a,) = _line_up(moved // 2, 1)
+    kernel = cupy.ElementwiseKernel("", "float32 a", "a = -a", "stream_scale")
+    return {"CuPy": _in_place(lambda: kernel(a), a, lambda before: -before)}
+
+
+def updates(moved: int) -> dict[str, Variant]:
+    """Twice as many bytes read as written, in place."""
+    cupy = importlib.import_module("cupy")
+    a, b = _line_up(2 * moved // 3, 2)
+    b *= cupy.float32(1e-3)  # so that many calls do not lead far
+    kernel = cupy.ElementwiseKernel("float32 b", "float32 a", "a = a - b", "stream_update")
+    return {"CuPy": _in_place(lambda: kernel(b, a), a, lambda before: before - b)}
+
+
+def _in_place(call: Callable[[], object], a: Any, right: Callable[[Any], Any]) -> Variant:
+    cupy = importlib.import_module("cupy")
+
+    def check() -> None:
+        before = a.copy()
+        call()
+        cupy.testing.assert_array_equal(a, right(before))
+
+    return Variant(timed(call, "cuda"), check)
 
 
 def products(side: int) -> dict[str, Variant]:

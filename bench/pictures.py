@@ -112,7 +112,7 @@ def _roofline(axes: Any, record: dict[str, Any]) -> None:
     top = ceilings["product"]["value"] / 1e9
     left, right = min([0.05, *intensity]) / 2, max([100, *intensity]) * 2
     line = np.geomspace(left, right, 200)
-    streams = {name: of for name, of in ceilings.items() if name != "product"}
+    streams = {name: of for name, of in ceilings.items() if isinstance(of, dict) and name != "product"}
     for (name, of), style in zip(streams.items(), itertools.cycle(("-", "--", "-.", ":")), strict=False):
         for (size, found), colour in zip(of.items(), _colours(len(of)), strict=True):
             bandwidth = found["value"] / 1e9

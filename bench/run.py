@@ -217,6 +217,7 @@ def compare(
     read: float = 0,
     written: float = 0,
     flops: float = 0,
+    in_place: bool = False,
     check: Callable[[], None] | None = None,
     out: Any = (),
     device: str = "cpu",
@@ -232,6 +233,8 @@ def compare(
         Without arguments; the others are held against the first.
     read, written, flops : float
         What the work must move, in bytes, and compute: together its floor.
+    in_place : bool
+        Whether it writes only where it has read.
     check : function, optional
         Raises unless the result is right; called after one call of each function.
     out : array or several, optional
@@ -276,7 +279,7 @@ def compare(
         raise TypeError(f"compare: out: got {wrong[0]!r}, wanted an array, or several")
     device, plan = backend.device(device), plan or Plan()
     variants = {name: _compared(name, call, check, results, device) for name, call in calls.items()}
-    case = Case("", "", variants, Cost(flops, read, written), side_by_side=True)
+    case = Case("", "", variants, Cost(flops, read, written, in_place), side_by_side=True)
     _check(case)
     return Comparison(_rows("", case, {}, plan, _ceilings(device, plan), device))
 

@@ -1,4 +1,4 @@
-"""STREAM's copy and triad as parallel Numba kernels: with plain stores, and with stores past the caches.
+"""STREAM's copy and triad with plain stores and with stores past the caches, and two streams in place; all parallel.
 
 A plain store first reads the line that it writes to. A store past the caches (non-temporal) does
 not, and so reaches more of the memory's bandwidth on arrays that no cache can hold.
@@ -72,6 +72,21 @@ def triad(a, b, out):
     factor = out.dtype.type(3)
     for i in prange(out.size):
         out[i] = a[i] + factor * b[i]
+
+
+@njit(parallel=True)
+def scale(a, factor):
+    """a = factor a."""
+    exact = a.dtype.type(factor)
+    for i in prange(a.size):
+        a[i] = exact * a[i]
+
+
+@njit(parallel=True)
+def update(a, b):
+    """a = a - b."""
+    for i in prange(a.size):
+        a[i] = a[i] - b[i]
 
 
 @njit(parallel=True)

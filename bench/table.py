@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastdl.bench.ceilings import Ceilings, Cost, Floor
+from fastdl.bench.ceilings import Ceilings, Cost, Floor, in_bytes
 from fastdl.bench.harness import Quartiles
 
 
@@ -143,11 +143,6 @@ def lines(rows: Sequence[Row], *, tiny: bool = False) -> list[str]:
 
 def _padded(column: int, cell: str, width: int) -> str:
     return cell.ljust(width) if column in LEFT else cell.rjust(width)
-
-
-def in_bytes(size: int) -> str:
-    """In MiB, or KiB where that is less than one."""
-    return f"{size / 2**20:.3g} MiB" if size >= 1 << 20 else f"{size / 2**10:.3g} KiB"
 
 
 def machine_lines(found: dict[str, Any]) -> list[str]:

@@ -59,12 +59,20 @@ CEILINGS = Ceilings(
     Rate(100e9, "a BLAS"),
     {1 << 20: Rate(50e9, "cached"), 1 << 30: Rate(10e9, "streamed")},
     {1 << 20: Rate(60e9, "cached"), 1 << 30: Rate(12e9, "streamed")},
+    {1 << 20: Rate(70e9, "cached"), 1 << 30: Rate(20e9, "streamed")},
+    {1 << 20: Rate(80e9, "cached"), 1 << 30: Rate(24e9, "streamed")},
+    last_cache=1 << 25,
 )
 
 
 def test_a_floor_is_the_larger_of_moving_and_computing():
     assert CEILINGS.floor(Cost(read=1e6, written=1e6)) == Floor(2e6 / 50e9, "copy 1 MiB")
     assert CEILINGS.floor(Cost(read=2e9, written=1e9)) == Floor(3e9 / 12e9, "triad 1.02e+03 MiB")
+    assert CEILINGS.floor(Cost(read=1e9, written=1e9, in_place=True)) == Floor(2e9 / 20e9, "scale 1.02e+03 MiB")
+    assert CEILINGS.floor(Cost(read=2e9, written=1e9, in_place=True)) == Floor(3e9 / 24e9, "update 1.02e+03 MiB")
+    # What the last cache cannot hold moves at the memory's rate, however near its size is to a smaller stream's.
+    assert CEILINGS.floor(Cost(read=16e6, written=16e6)).by == "copy 1 MiB"
+    assert CEILINGS.floor(Cost(read=17e6, written=17e6)).by == "copy 1.02e+03 MiB"
     assert CEILINGS.floor(Cost(flops=1e9, read=1e6, written=1e6)) == Floor(0.01, "products")
     assert Cost(1, 2, 3) + Cost(10, 20, 30) == Cost(11, 22, 33)
 
@@ -112,7 +120,7 @@ def test_an_overhead_below_zero_is_left_out_as_noise():
 
 @pytest.mark.parametrize(("size", "text"), [(1 << 12, "4 KiB"), (1 << 18, "256 KiB"), (3 << 20, "3 MiB")])
 def test_bytes_are_written_for_people(size, text):
-    ceilings = Ceilings(Rate(1e9, "a BLAS"), {size: Rate(2e9, "copied")}, {})
+    ceilings = Ceilings(Rate(1e9, "a BLAS"), {size: Rate(2e9, "copied")}, {}, {}, {}, 1 << 20)
     assert table.ceiling_lines(ceilings)[1] == f"ceiling of copy: GB/s 2 at {text} (copied)"
 
 

@@ -19,7 +19,7 @@ def cases(shape, to):
     def case(name, found, flops, *moments, results=(), part="", of=""):
         update = getattr(ops, f"{name}_update")
         call = partial(update, params, grads, *moments, scalars=to(np.array(found)), status=status)
-        cost = Cost(flops * n, (2 + len(moments)) * nbytes, (1 + len(moments)) * nbytes)
+        cost = Cost(flops * n, (2 + len(moments)) * nbytes, (1 + len(moments)) * nbytes, in_place=True)
         return of_ops(f"{name} update {of}".rstrip(), shape, cost, call, results, part)
 
     yield case("sgd", ops.sgd_scalars(1e-3), 2)
