@@ -53,7 +53,7 @@ def _stream(context: Any, source: Any, target: Any, vectors: Any) -> Any:
 
 
 @intrinsic
-def _settle(context: Any) -> Any:
+def settle(context: Any) -> Any:
     """Wait until streaming stores are seen by all threads: other stores do not wait for them."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -64,14 +64,14 @@ def _settle(context: Any) -> Any:
 
 
 @inline
-def _span_like(y):
+def span_like(y):
     """A buffer of SPAN bytes on the stack, of y's dtype."""
     return carray(_on_stack(y), (SPAN // y.itemsize,))
 
 
 @chunk
-def _copy(span, y):
-    """y = span, past the caches where y lies on a boundary; `_settle` when all is written."""
+def stream(span, y):
+    """y = span, past the caches where y lies on a boundary; `settle` when all is written."""
     whole = 0
     if y.ctypes.data % VECTOR == 0:
         vectors = span.size * span.itemsize // VECTOR
@@ -86,12 +86,12 @@ def streamed(put):
 
     @chunk
     def streaming(x, c, y):
-        buffer = _span_like(y)
+        buffer = span_like(y)
         for at in range(0, y.size, buffer.size):
             span = buffer[: y.size - at]
             put(x[at : at + span.size], c, span)
-            _copy(span, y[at : at + span.size])
-        _settle()
+            stream(span, y[at : at + span.size])
+        settle()
 
     return streaming
 
@@ -101,11 +101,11 @@ def streamed_pair(put):
 
     @chunk
     def streaming(a, b, c, y):
-        buffer = _span_like(y)
+        buffer = span_like(y)
         for at in range(0, y.size, buffer.size):
             span = buffer[: y.size - at]
             put(a[at : at + span.size], b[at : at + span.size], c, span)
-            _copy(span, y[at : at + span.size])
-        _settle()
+            stream(span, y[at : at + span.size])
+        settle()
 
     return streaming
