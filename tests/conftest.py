@@ -28,7 +28,7 @@ settings.load_profile("thorough" if FUZZ else "ci")
 NUMBA = backend.numba_missing() is None
 if not NUMBA:
     # Those of CUDA have run with Numba, on which nothing in them depends.
-    of_kernels = "agreement", "math", "philox", "cuda", "cuda_compiles"
+    of_kernels = "agreement", "math", "philox", "streaming", "cuda", "cuda_compiles"
     collect_ignore = ["test_ops_processes.py", "test_cuda_step.py", "test_gpu.py", "emulator"]
     collect_ignore += [f"kernels/test_{name}.py" for name in of_kernels]
 
