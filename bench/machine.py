@@ -11,6 +11,7 @@ from typing import Any
 import threadpoolctl
 
 from fastdl import info
+from fastdl.kernels import _processor
 
 SETTINGS = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "NUMBA_")
 
@@ -73,14 +74,8 @@ def preemptions() -> int:
 
 
 def last_cache(device: str = "cpu") -> int:
-    """Bytes of the largest cache; 64 MiB where the system does not tell."""
-    if device == "cuda":
-        return int(_gpu()["l2CacheSize"])
-    sizes = []
-    for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        number = file.read_text(encoding="ascii").strip()
-        sizes.append(int(number[:-1]) * {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[number[-1]])
-    return max(sizes, default=64 << 20)
+    """Bytes of the largest cache."""
+    return int(_gpu()["l2CacheSize"]) if device == "cuda" else _processor.last_cache()
 
 
 def all_blas_threads() -> contextlib.AbstractContextManager[Any]:

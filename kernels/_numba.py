@@ -166,11 +166,12 @@ class Kernel:
 
     def twin(self, args: tuple[Any, ...]) -> Any:
         """The compilation that fits this much work."""
-        if self.work(*args) < self.threshold:
+        # A child of fork has one thread, and must enter no parallel region at all.
+        if threads.count == 1 or self.work(*args) < self.threshold or threads.layer == "none":
             return self.serial
-        if self.streaming and args[-1].nbytes >= last_cache() and _apart(args) and threads.layer != "none":
+        if self.streaming and args[-1].nbytes >= last_cache() and _apart(args):
             return self.streaming
-        return self.parallel if threads.count > 1 and threads.layer != "none" else self.serial
+        return self.parallel
 
     def __call__(self, *args: Any) -> None:
         twin = self.twin(args)

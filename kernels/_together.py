@@ -75,9 +75,8 @@ def jobs_of(calls: Iterable[tuple[Any, tuple[Any, ...]]], every: bool = False) -
     for kernel, args in calls:
         if isinstance(kernel, Kernel):
             signature = tuple(map(numba.typeof, args))
-            twins = kernel.twins
-            for name in twins if every else (next(name for name, twin in twins.items() if twin is kernel.twin(args)),):
-                wanted[kernel, signature].add(name)
+            fits = kernel.twin(args)
+            wanted[kernel, signature].update(name for name, twin in kernel.twins.items() if every or twin is fits)
     return [Job(*key, tuple(sorted(twins))) for key, twins in wanted.items()]
 
 
