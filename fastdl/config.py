@@ -124,10 +124,10 @@ class Config:
     learning_rate: float | str = _told(3e-3, "at its highest; auto finds it by a range test")
     schedule: str = _told("constant", "how the rate goes")
     pieces: tuple[str, ...] = _told((), "of piecewise, factors of the rate from an epoch on: 50=0.1 75=0.01")
-    decay: float | None = _told(
-        None,
-        "factor of the rate: of step every PERIOD epochs, else 0.5; of exponential every epoch, else 0.95; "
-        "of inverse_time, else 0.95, the rate is RATE / (1 + DECAY EPOCH)",
+    decay: float = _told(
+        0.95,
+        "factor of the rate: of step every PERIOD epochs, of exponential every epoch; of inverse_time the rate is "
+        "RATE / (1 + DECAY EPOCH)",
     )
     period: int = _told(10, "epochs from one drop of step to the next, or in which triangular goes up and down")
     warmup: int = _told(0, "epochs over which the rate rises; of one_cycle the first part, else 3/10 of all")
@@ -181,7 +181,7 @@ class Config:
                     raise ValueError(f"{name} is {share}, wanted at least 0 and below 1")
         for name in ("learning_rate", "weight_decay", "l1", "decay", "rotate", "noise", "mixup"):
             value = getattr(self, name)
-            if value not in ("auto", None) and not 0 <= value < float("inf"):
+            if value != "auto" and not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value}, wanted 0 or more")
         if not all(0 <= weight < float("inf") for weight in self.class_weights):
             raise ValueError(f"class_weights are {self.class_weights}, wanted numbers of 0 or more, one a class")
@@ -192,7 +192,7 @@ class Config:
         for name in ("weight", "group"):
             if getattr(self, name) and getattr(self, name) == self.target:
                 raise ValueError(f"{name} and target are the same column, {self.target!r}")
-        if self.schedule in ("step", "exponential") and self.decay is not None and not 0 < self.decay <= 1:
+        if self.schedule in ("step", "exponential") and not 0 < self.decay <= 1:
             raise ValueError(f"decay is {self.decay}, wanted above 0 and at most 1 for the {self.schedule} schedule")
         if 0 < self.patience <= self.plateau:
             raise ValueError(

@@ -146,15 +146,14 @@ def schedule(config: Config, steps: int) -> schedules.Schedule:
     lr, warmup, total = float(config.learning_rate), config.warmup * steps, config.epochs * steps
     if config.schedule == "one_cycle":
         return schedules.OneCycle(lr, total, rise=config.warmup / config.epochs or 0.3)
-    decay = config.decay if config.decay is not None else 0.5 if config.schedule == "step" else 0.95
     made: dict[str, Callable[[], schedules.Schedule]] = {
         "constant": lambda: schedules.Constant(lr),
         "piecewise": lambda: _piecewise(config, lr, steps),
-        "step": lambda: schedules.StepDecay(lr, config.period * steps, decay),
+        "step": lambda: schedules.StepDecay(lr, config.period * steps, config.decay),
         "cosine": lambda: schedules.Cosine(lr, total - warmup),
         "triangular": lambda: schedules.Triangular(lr, config.period * steps, low=lr / 10),
-        "inverse_time": lambda: schedules.InverseTime(lr, decay, steps),
-        "exponential": lambda: schedules.Exponential(lr, decay, steps),
+        "inverse_time": lambda: schedules.InverseTime(lr, config.decay, steps),
+        "exponential": lambda: schedules.Exponential(lr, config.decay, steps),
         "inverse_sqrt": lambda: schedules.InverseSqrt(lr, steps),
     }
     after = made[config.schedule]()

@@ -21,6 +21,10 @@ def test_it_comes_back_from_its_toml():
     assert Config.from_toml(Config().to_toml(), "run.toml") == Config()
 
 
+def test_a_file_that_names_every_default_is_read():
+    assert Config.from_toml("decay = 0.95\nperiod = 10\nmomentum = 0.9\n", "run.toml") == Config()
+
+
 def test_a_rate_may_be_auto():
     config = Config.of({"learning_rate": "auto"}, "run.toml")
     assert config.learning_rate == "auto"

@@ -483,7 +483,7 @@ def test_the_steps_of_an_epoch_leave_out_what_is_left_out():
     [
         ({"schedule": "piecewise", "pieces": ("1=0.5", "3=0.1")}, [1, 0.5, 0.5, 0.1]),
         ({"schedule": "piecewise", "pieces": ("3=0.1",), "warmup": 2}, [1 / 4, 3 / 4, 1, 0.1]),
-        ({"schedule": "step", "period": 2}, [1, 1, 0.5, 0.5]),
+        ({"schedule": "step", "period": 2}, [1, 1, 0.95, 0.95]),
         ({"schedule": "step", "period": 2, "decay": 0.1}, [1, 1, 0.1, 0.1]),
         ({"schedule": "inverse_time", "decay": 1.0}, [1, 1 / 2, 1 / 3, 1 / 4]),
         ({"schedule": "exponential", "decay": 0.5}, [1, 0.5, 0.25, 0.125]),
